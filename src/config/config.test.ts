@@ -1,0 +1,124 @@
+import test from 'ava';
+import { ConfigError, readConfig } from './config.ts';
+
+const complete = {
+  BILLING_DATABASE_URL: 'postgresql://u:p@127.0.0.1:5432/billing',
+  BILLING_NATS_URL: 'nats://127.0.0.1:4222',
+  BILLING_AUTH_PUBLIC_KEY: '-----BEGIN PUBLIC KEY-----\\nabc\\n-----END PUBLIC KEY-----',
+  BILLING_AUTH_ISSUER: 'cinema-auth',
+  BILLING_AUTH_AUDIENCE: 'cinema-billing',
+  PAYMENT_PROVIDER: 'sandbox',
+  SANDBOX_PAYMENT_URL: 'http://127.0.0.1:9000',
+  SANDBOX_PAYMENT_API_KEY: 'key',
+  SANDBOX_PAYMENT_WEBHOOK_SECRET: 'new,old',
+};
+
+function problemsOf(env: Record<string, string | undefined>): readonly string[] {
+  try {
+    readConfig(env);
+    return [];
+  } catch (error) {
+    if (error instanceof ConfigError) return error.problems;
+    throw error;
+  }
+}
+
+test('a complete environment gives the documented defaults', (t) => {
+  const config = readConfig(complete);
+  t.is(config.host, '127.0.0.1');
+  t.is(config.httpPort, 8080);
+  t.is(config.grpcPort, 50051);
+  t.deepEqual([...config.roles], ['api', 'renewals', 'relay']);
+  t.is(config.timeZone, 'UTC');
+  t.is(config.leaseMarginHours, 72);
+  t.is(config.auth.publicKeyPem, '-----BEGIN PUBLIC KEY-----\nabc\n-----END PUBLIC KEY-----');
+  t.deepEqual(config.sandboxPayment.webhookSecrets, ['new', 'old']);
+  t.true(Object.isFrozen(config) && Object.isFrozen(config.auth) && Object.isFrozen(config.sandboxPayment));
+});
+
+test('every problem is reported at once, each by the name of its variable', (t) => {
+  const problems = problemsOf({ BILLING_PORT: '99999', BILLING_TIME_ZONE: 'Mars/Olympus', BILLING_ROLES: 'api,boss' });
+  for (const name of [
+    'BILLING_PORT',
+    'BILLING_TIME_ZONE',
+    'BILLING_ROLES',
+    'BILLING_DATABASE_URL',
+    'BILLING_NATS_URL',
+    'BILLING_AUTH_PUBLIC_KEY',
+    'BILLING_AUTH_ISSUER',
+    'BILLING_AUTH_AUDIENCE',
+    'PAYMENT_PROVIDER',
+    'SANDBOX_PAYMENT_URL',
+    'SANDBOX_PAYMENT_API_KEY',
+    'SANDBOX_PAYMENT_WEBHOOK_SECRET',
+  ]) {
+    t.true(
+      problems.some((problem) => problem.includes(name)),
+      name,
+    );
+  }
+});
+
+test('the sandbox is refused in production', (t) => {
+  t.regex(problemsOf({ ...complete, NODE_ENV: 'production' }).join('\n'), /sandbox/);
+});
+
+test('production refuses short secrets and those of the embedded default, each by its name', (t) => {
+  const weak = {
+    ...complete,
+    SANDBOX_PAYMENT_API_KEY: '123456789012345',
+    SANDBOX_PAYMENT_WEBHOOK_SECRET: 'a-long-secret-of-the-operator,local-default-0123456789abcdef',
+  };
+  t.deepEqual(problemsOf(weak), []);
+  t.deepEqual(
+    problemsOf({ ...weak, NODE_ENV: 'production' }).filter((problem) => problem.startsWith('SANDBOX')),
+    [
+      'SANDBOX_PAYMENT_API_KEY needs at least 16 characters with NODE_ENV=production',
+      "SANDBOX_PAYMENT_WEBHOOK_SECRET is one of the embedded default's and is refused with NODE_ENV=production",
+    ],
+  );
+});
+
+test('the webhook secret is one, or two while it is being changed', (t) => {
+  for (const secrets of ['a,b,c', 'a,', ',b']) {
+    t.regex(problemsOf({ ...complete, SANDBOX_PAYMENT_WEBHOOK_SECRET: secrets }).join(), /one secret, or two/, secrets);
+  }
+  const config = readConfig({ ...complete, SANDBOX_PAYMENT_WEBHOOK_SECRET: 'new, old' });
+  t.deepEqual(config.sandboxPayment.webhookSecrets, ['new', 'old']);
+});
+
+test('the public key comes from exactly one place, and is PEM', (t) => {
+  const { BILLING_AUTH_PUBLIC_KEY: _, ...without } = complete;
+  const both = problemsOf({ ...complete, BILLING_AUTH_PUBLIC_KEY_FILE: '/etc/auth.pem' });
+  t.deepEqual(both.length, 1);
+  t.regex(both[0]!, /^exactly one of BILLING_AUTH_PUBLIC_KEY and BILLING_AUTH_PUBLIC_KEY_FILE/);
+  t.deepEqual(problemsOf({ ...without, BILLING_AUTH_PUBLIC_KEY_FILE: '/nowhere/auth.pem' }), [
+    'BILLING_AUTH_PUBLIC_KEY_FILE: /nowhere/auth.pem cannot be read',
+  ]);
+  t.deepEqual(problemsOf({ ...without, BILLING_AUTH_PUBLIC_KEY_FILE: import.meta.filename.replace('.test', '') }), [
+    'BILLING_AUTH_PUBLIC_KEY_FILE does not hold a key as PEM',
+  ]);
+});
+
+test('an offset is not a time zone', (t) => {
+  for (const zone of ['+03:00', 'Mars/Olympus', '3']) {
+    t.regex(problemsOf({ ...complete, BILLING_TIME_ZONE: zone }).join(), /BILLING_TIME_ZONE has to be an IANA/, zone);
+  }
+  t.is(readConfig({ ...complete, BILLING_TIME_ZONE: 'Europe/Moscow' }).timeZone, 'Europe/Moscow');
+});
+
+test('an empty variable counts as unset', (t) => {
+  t.is(readConfig({ ...complete, BILLING_PORT: '' }).httpPort, 8080);
+  t.deepEqual(problemsOf({ ...complete, BILLING_NATS_URL: ' ' }), ['BILLING_NATS_URL is not set']);
+});
+
+test('the audience is switched off only by the word none', (t) => {
+  t.is(readConfig({ ...complete, BILLING_AUTH_AUDIENCE: 'none' }).auth.audience, undefined);
+  t.deepEqual(problemsOf({ ...complete, BILLING_AUTH_AUDIENCE: '' }), ['BILLING_AUTH_AUDIENCE is not set']);
+});
+
+test('a number with anything else in it is not a port', (t) => {
+  for (const port of ['8080x', '-1', '80.5', '0x50', '65536']) {
+    t.regex(problemsOf({ ...complete, BILLING_PORT: port }).join(), /BILLING_PORT/, port);
+  }
+});

@@ -1,0 +1,201 @@
+import { readFileSync } from 'node:fs';
+
+export type Role = 'api' | 'renewals' | 'relay';
+const allRoles: readonly Role[] = ['api', 'renewals', 'relay'];
+/** How every secret begins that `npm start` makes up for itself; production refuses such a one. */
+export const localSecretPrefix = 'local-default-';
+const productionSecretMinLength = 16;
+const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'silent'] as const;
+
+/** What the service runs with; frozen. */
+export interface Config {
+  readonly host: string;
+  /** Connect, gRPC-Web, REST, webhooks; 0 for any free port. */
+  readonly httpPort: number;
+  /** 0 for any free port. */
+  readonly grpcPort: number;
+  readonly roles: ReadonlySet<Role>;
+  readonly databaseUrl: string;
+  readonly natsUrl: string;
+  readonly auth: {
+    readonly publicKeyPem: string;
+    readonly issuer: string;
+    /** Undefined where the operator has switched it off by the word `none`. */
+    readonly audience: string | undefined;
+    readonly tokenLifetimeMaxS: number;
+  };
+  /** IANA id. */
+  readonly timeZone: string;
+  readonly leaseMarginHours: number;
+  readonly sandboxPayment: {
+    readonly url: string;
+    readonly apiKey: string;
+    /** One, or two while the secret is being changed. */
+    readonly webhookSecrets: readonly string[];
+  };
+  readonly logLevel: (typeof logLevels)[number];
+  /** Whether grpcurl may ask for the contracts. */
+  readonly reflection: boolean;
+}
+
+/** Everything that is wrong with the environment, a line each. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError';
+  readonly problems: readonly string[];
+  constructor(problems: readonly string[]) {
+    super(['the configuration cannot be used:', ...problems.map((problem) => `  ${problem}`)].join('\n'));
+    this.problems = problems;
+  }
+}
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** Reads the environment of this process. Throws ConfigError. */
+export function loadConfig(): Config {
+  return readConfig(process.env);
+}
+
+/** Reads an environment and reports every problem at once. Throws ConfigError. An empty variable counts as unset. */
+export function readConfig(env: Environment): Config {
+  const problems: string[] = [];
+  const read = reader(env, problems);
+  const config: Config = {
+    host: read.text('BILLING_HOST', '127.0.0.1'),
+    httpPort: read.integer('BILLING_PORT', 8080, 0, 65_535),
+    grpcPort: read.integer('BILLING_GRPC_PORT', 50_051, 0, 65_535),
+    roles: read.roles('BILLING_ROLES'),
+    databaseUrl: read.url('BILLING_DATABASE_URL', ['postgres:', 'postgresql:']),
+    natsUrl: read.url('BILLING_NATS_URL', ['nats:', 'tls:']),
+    auth: {
+      publicKeyPem: read.publicKey('BILLING_AUTH_PUBLIC_KEY', 'BILLING_AUTH_PUBLIC_KEY_FILE'),
+      issuer: read.text('BILLING_AUTH_ISSUER'),
+      audience: audienceOf(read.text('BILLING_AUTH_AUDIENCE')),
+      tokenLifetimeMaxS: read.integer('BILLING_TOKEN_LIFETIME_MAX_S', 3_600, 60, 86_400),
+    },
+    timeZone: read.timeZone('BILLING_TIME_ZONE', 'UTC'),
+    leaseMarginHours: read.integer('BILLING_LEASE_MARGIN_H', 72, 0, 168),
+    sandboxPayment: {
+      url: read.url('SANDBOX_PAYMENT_URL', ['http:', 'https:']),
+      apiKey: read.text('SANDBOX_PAYMENT_API_KEY'),
+      webhookSecrets: read.secrets('SANDBOX_PAYMENT_WEBHOOK_SECRET'),
+    },
+    logLevel: read.oneOf('BILLING_LOG_LEVEL', logLevels, 'info'),
+    reflection: read.oneOf('BILLING_REFLECTION', ['on', 'off'] as const, 'on') === 'on',
+  };
+  const provider = read.oneOf('PAYMENT_PROVIDER', ['sandbox'] as const);
+  if (env['NODE_ENV'] === 'production' && provider === 'sandbox') {
+    problems.push('PAYMENT_PROVIDER=sandbox takes play money only and is refused with NODE_ENV=production');
+  }
+  if (env['NODE_ENV'] === 'production') {
+    refuseWeakSecret('SANDBOX_PAYMENT_API_KEY', [config.sandboxPayment.apiKey], problems);
+    refuseWeakSecret('SANDBOX_PAYMENT_WEBHOOK_SECRET', config.sandboxPayment.webhookSecrets, problems);
+  }
+  if (problems.length > 0) throw new ConfigError(problems);
+  Object.freeze(config.auth);
+  Object.freeze(config.sandboxPayment);
+  Object.freeze(config.sandboxPayment.webhookSecrets);
+  return Object.freeze(config);
+}
+
+function refuseWeakSecret(name: string, secrets: readonly string[], problems: string[]): void {
+  const given = secrets.filter((secret) => secret !== '');
+  if (given.some((secret) => secret.length < productionSecretMinLength)) {
+    problems.push(`${name} needs at least ${productionSecretMinLength} characters with NODE_ENV=production`);
+  }
+  if (given.some((secret) => secret.startsWith(localSecretPrefix))) {
+    problems.push(`${name} is one of the embedded default's and is refused with NODE_ENV=production`);
+  }
+}
+
+function audienceOf(text: string): string | undefined {
+  return text === 'none' ? undefined : text;
+}
+
+/** Functions that read one variable each; a problem is noted and something of the right type is returned. */
+function reader(env: Environment, problems: string[]) {
+  const optional = (name: string): string | undefined => env[name]?.trim() || undefined;
+
+  function text(name: string, otherwise?: string): string {
+    const value = optional(name) ?? otherwise;
+    if (value === undefined) problems.push(`${name} is not set`);
+    return value ?? '';
+  }
+
+  function integer(name: string, otherwise: number, min: number, max: number): number {
+    const value = optional(name);
+    if (value === undefined) return otherwise;
+    const number = /^[0-9]+$/.test(value) ? Number(value) : Number.NaN;
+    if (!(number >= min && number <= max)) problems.push(`${name} has to be a whole number from ${min} to ${max}`);
+    return number;
+  }
+
+  function oneOf<const T extends string>(name: string, values: readonly T[], otherwise?: T): T {
+    const value = text(name, otherwise);
+    const found = values.find((known) => known === value);
+    if (found === undefined && value !== '') problems.push(`${name} has to be one of: ${values.join(', ')}`);
+    return found ?? values[0]!;
+  }
+
+  function url(name: string, protocols: readonly string[]): string {
+    const value = text(name);
+    const parsed = URL.canParse(value) ? new URL(value) : undefined;
+    if (value !== '' && !(parsed && protocols.includes(parsed.protocol))) {
+      problems.push(
+        `${name} has to be a URL that starts with ${protocols.map((protocol) => `${protocol}//`).join(' or ')}`,
+      );
+    }
+    return value;
+  }
+
+  function roles(name: string): ReadonlySet<Role> {
+    const names = (optional(name) ?? allRoles.join(',')).split(',').map((role) => role.trim());
+    const found = allRoles.filter((role) => names.includes(role));
+    if (found.length !== new Set(names).size) problems.push(`${name} has to list some of: ${allRoles.join(', ')}`);
+    return new Set(found);
+  }
+
+  function timeZone(name: string, otherwise: string): string {
+    const value = text(name, otherwise);
+    try {
+      // Temporal takes offsets such as +03:00 too; those know no change of the clocks.
+      if (!/^[A-Za-z]/.test(value)) throw new RangeError(value);
+      Temporal.Now.instant().toZonedDateTimeISO(value);
+    } catch {
+      problems.push(`${name} has to be an IANA time zone, such as Europe/Moscow`);
+    }
+    return value;
+  }
+
+  function secrets(name: string): string[] {
+    const value = text(name);
+    const values = value.split(',').map((secret) => secret.trim());
+    if (value !== '' && (values.length > 2 || values.includes(''))) {
+      problems.push(`${name} takes one secret, or two with a comma between them while it is being changed`);
+    }
+    return values;
+  }
+
+  function publicKey(inlineName: string, fileName: string): string {
+    const [inline, file] = [optional(inlineName), optional(fileName)];
+    if ((inline === undefined) === (file === undefined)) {
+      problems.push(`exactly one of ${inlineName} and ${fileName} has to be set: Auth's RSA public key as PEM`);
+      return '';
+    }
+    const pem = inline?.replaceAll('\\n', '\n') ?? readText(fileName, file!);
+    if (pem !== '' && !/^-----BEGIN /m.test(pem)) {
+      problems.push(`${inline === undefined ? fileName : inlineName} does not hold a key as PEM`);
+    }
+    return pem;
+  }
+
+  function readText(name: string, path: string): string {
+    try {
+      return readFileSync(path, 'utf8');
+    } catch {
+      problems.push(`${name}: ${path} cannot be read`);
+      return '';
+    }
+  }
+
+  return { text, integer, oneOf, url, roles, timeZone, secrets, publicKey };
+}
