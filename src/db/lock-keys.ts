@@ -1,0 +1,7 @@
+/** Every advisory lock of the service, in the two-integer form; the first number says that it is billing's. */
+export const lockKeys = {
+  migration: [7_405, 1],
+  renewals: [7_405, 2],
+  relay: [7_405, 3],
+  sweeper: [7_405, 4],
+} as const;
