@@ -1,0 +1,15 @@
+import type { Logger } from 'pino';
+import type { EntityManager } from '../db/orm.ts';
+import type { Actor } from './actor.ts';
+
+/** What every use case gets first: who acts, and with what. */
+export interface CallContext {
+  /** Of the whole service; a use case works on forks of it. */
+  readonly em: EntityManager;
+  readonly actor: Actor;
+  readonly log: Logger;
+  /** W3C trace context of the call; empty when there is none. */
+  readonly traceparent: string;
+  /** Tells the loops of this process that there may be work now; they find it by themselves if it is lost. */
+  readonly wake: (loop: 'relay' | 'webhooks' | 'renewals') => void;
+}

@@ -1,0 +1,106 @@
+import { createPublicKey, hash, type KeyObject } from 'node:crypto';
+import { jwtVerify, type JWTPayload } from 'jose';
+import { BillingError } from '../lib/billing-error.ts';
+import type { Actor } from './actor.ts';
+import { readActor } from './token-claims.ts';
+
+export interface TokenVerifierOptions {
+  /** Auth's RSA public key, SPKI PEM, at least 2048 bits. */
+  readonly publicKeyPem: string;
+  /** The `iss` that Auth writes. */
+  readonly issuer: string;
+  /** The `aud` that names us; undefined only for an Auth that sets none. */
+  readonly audience: string | undefined;
+  /** A token that lives longer than this from `iat` to `exp` is refused. */
+  readonly lifetimeMaxS: number;
+}
+
+export interface TokenVerifier {
+  /** Who the token speaks for. Throws TOKEN_INVALID (unauthenticated) with one constant text whatever is wrong. */
+  verify(token: string): Promise<Actor>;
+}
+
+const keyBitsMin = 2048;
+const tokenLengthMax = 8 * 1024;
+const clockToleranceS = 5;
+const cacheEntriesMax = 10_000;
+/** Three parts of unpadded base64url: refuses JWE, padding, blanks and an empty signature before anything is parsed. */
+const compactForm = /^[\w-]+\.[\w-]+\.[\w-]+$/;
+/** `typ` says which kind of token it is; refresh, logout and other kinds are not for us. See the README. */
+const acceptedTypes = new Set([undefined, 'jwt', 'at+jwt', 'application/at+jwt']);
+
+/** Builds the verifier. Throws when the key is not an RSA public key of at least 2048 bits, or the issuer is empty. */
+export function createTokenVerifier(options: TokenVerifierOptions): TokenVerifier {
+  const key = readPublicKey(options.publicKeyPem);
+  if (options.issuer === '') throw new Error('the token issuer is empty');
+  if (options.audience === '') throw new Error('the token audience is empty');
+  const requiredClaims = ['iss', 'sub', 'exp', 'iat', ...(options.audience === undefined ? [] : ['aud'])];
+  const joseOptions = {
+    algorithms: ['RS256'],
+    issuer: options.issuer,
+    ...(options.audience === undefined ? {} : { audience: options.audience }),
+    requiredClaims,
+    clockTolerance: clockToleranceS,
+  };
+  /** Keyed by a hash, so that no token stays in memory. Oldest first. */
+  const cache = new Map<string, { actor: Actor; expiresAtMs: number }>();
+
+  async function check(token: string): Promise<{ actor: Actor; expiresAtMs: number }> {
+    if (!compactForm.test(token)) throw new Error('not a signed token in compact form');
+    const { payload, protectedHeader } = await jwtVerify(token, key, joseOptions);
+    const header: Record<string, unknown> = protectedHeader;
+    if ('crit' in header || 'b64' in header) throw new Error('the header asks for an extension');
+    const type = typeof header['typ'] === 'string' ? header['typ'].toLowerCase() : header['typ'];
+    if (!acceptedTypes.has(type as string | undefined)) throw new Error('not an access token by its typ');
+    const expiresAtMs = checkTimes(payload, options.lifetimeMaxS) * 1000;
+    return { actor: readActor(payload), expiresAtMs };
+  }
+
+  return {
+    async verify(token) {
+      // Before the hash, so that a megabyte costs nothing.
+      if (token.length > tokenLengthMax) throw invalidToken(new Error('longer than 8 KiB'));
+      const cacheKey = hash('sha256', token, 'base64');
+      const known = cache.get(cacheKey);
+      if (known !== undefined && known.expiresAtMs > Date.now()) return known.actor;
+      try {
+        const fresh = await check(token);
+        if (cache.size >= cacheEntriesMax) cache.delete(cache.keys().next().value!);
+        cache.set(cacheKey, fresh);
+        return fresh.actor;
+      } catch (cause) {
+        cache.delete(cacheKey);
+        throw invalidToken(cause);
+      }
+    },
+  };
+}
+
+/** The one answer to every bad token; why it is bad is for the log only. */
+export function invalidToken(cause: unknown): BillingError {
+  return new BillingError('unauthenticated', 'TOKEN_INVALID', 'the token is not valid', { cause });
+}
+
+function readPublicKey(pem: string): KeyObject {
+  let key: KeyObject;
+  try {
+    if (!pem.includes('PUBLIC KEY')) throw new Error('not a public key in PEM form');
+    key = createPublicKey(pem);
+  } catch (cause) {
+    throw new Error('the token key cannot be read: an RSA public key in PEM form is needed', { cause });
+  }
+  const bits = key.asymmetricKeyDetails?.modulusLength ?? 0;
+  if (key.asymmetricKeyType !== 'rsa' || bits < keyBitsMin) {
+    throw new Error(`the token key must be RSA with at least ${keyBitsMin} bits`);
+  }
+  return key;
+}
+
+/** jose has checked `exp` and `nbf` against the clock; returns `exp` in seconds. */
+function checkTimes(payload: JWTPayload, lifetimeMaxS: number): number {
+  const { iat, exp } = payload;
+  if (typeof iat !== 'number' || typeof exp !== 'number') throw new Error('iat or exp is not a number');
+  if (iat > Date.now() / 1000 + clockToleranceS) throw new Error('issued in the future');
+  if (!(exp > iat && exp - iat <= lifetimeMaxS)) throw new Error('the lifetime is out of bounds');
+  return exp;
+}
