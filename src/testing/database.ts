@@ -1,0 +1,49 @@
+import { randomBytes } from 'node:crypto';
+import { setTimeout as pause } from 'node:timers/promises';
+import { Client, DatabaseError } from 'pg';
+
+const triesMax = 50;
+const retryMs = 100;
+/** "source database is being accessed by other users": another test file is cloning at this moment. */
+const beingAccessed = '55006';
+
+export interface TestDatabase {
+  readonly url: string;
+  drop(): Promise<void>;
+}
+
+/** A migrated database of the caller's own: a clone of the template that the test runner has built. */
+export async function createTestDatabase(): Promise<TestDatabase> {
+  const { BILLING_TEST_POSTGRES_URL: serverUrl, BILLING_TEST_TEMPLATE: template } = process.env;
+  if (!serverUrl || !template)
+    throw new Error('run tests through the runner, which starts PostgreSQL: npm test -- FILE');
+  const name = `test_${randomBytes(8).toString('hex')}`;
+  await clone(serverUrl, name, template);
+  const url = new URL(serverUrl);
+  url.pathname = `/${name}`;
+  return {
+    url: url.href,
+    drop: () => run(serverUrl, `drop database if exists ${name} with (force)`),
+  };
+}
+
+async function clone(serverUrl: string, name: string, template: string): Promise<void> {
+  for (let tried = 1; ; tried++) {
+    try {
+      return await run(serverUrl, `create database ${name} template ${template}`);
+    } catch (error) {
+      if (!(error instanceof DatabaseError) || error.code !== beingAccessed || tried === triesMax) throw error;
+      await pause(retryMs);
+    }
+  }
+}
+
+async function run(serverUrl: string, statement: string): Promise<void> {
+  const client = new Client({ connectionString: serverUrl });
+  await client.connect();
+  try {
+    await client.query(statement);
+  } finally {
+    await client.end();
+  }
+}
