@@ -1,0 +1,234 @@
+import { sql, type RawBuilder } from 'kysely';
+import { instantFromRow, optionalInstantFromRow } from '../db/instant-type.ts';
+import type { EntityManager } from '../db/orm.ts';
+import { isUuid } from '../lib/ids.ts';
+import type { Money } from '../lib/money.ts';
+import type { AttemptState, PaymentPurpose, PaymentStatus } from './payment.ts';
+
+/** Real time during which whoever wrote an attempt may be calling the provider; above every provider's call deadline. */
+export const attemptLeaseMs = 30_000;
+
+/** When the sweeper looks at an attempt that stays open: after the n-th look, business time; the last one repeats. */
+const checkDelaysMs = [30_000, 120_000, 600_000, 3_600_000, 10_800_000, 21_600_000, 43_200_000, 72_000_000];
+
+/** When to look again at an attempt that has been looked at `checks` times. */
+export function nextCheckAfter(checks: number, now: Temporal.Instant): Temporal.Instant {
+  return now.add({ milliseconds: checkDelaysMs[Math.min(checks, checkDelaysMs.length - 1)]! });
+}
+
+/** An attempt with what the rules need of its payment. */
+export interface AttemptRow {
+  readonly id: string;
+  readonly paymentId: string;
+  readonly subscriptionId: string;
+  readonly userId: string;
+  readonly purpose: PaymentPurpose;
+  readonly paymentStatus: PaymentStatus;
+  readonly periodStart: Temporal.Instant | null;
+  readonly periodEnd: Temporal.Instant | null;
+  readonly attemptNumber: number;
+  readonly kind: 'checkout' | 'charge';
+  readonly idempotencyKey: string;
+  readonly provider: string;
+  readonly merchantAccount: string;
+  readonly providerCustomerId: string | null;
+  readonly providerMethodId: string | null;
+  readonly amount: Money;
+  readonly description: string;
+  readonly returnUrl: string;
+  readonly state: AttemptState;
+  readonly providerPaymentId: string | null;
+  readonly checks: number;
+  /** Whoever wrote it may be calling the provider at this moment. */
+  readonly leased: boolean;
+  readonly createdAt: Temporal.Instant;
+}
+
+interface Row {
+  id: string;
+  payment_id: string;
+  subscription_id: string;
+  user_id: string;
+  purpose: PaymentPurpose;
+  payment_status: PaymentStatus;
+  period_start: string | null;
+  period_end: string | null;
+  attempt_number: number;
+  kind: 'checkout' | 'charge';
+  idempotency_key: string;
+  provider: string;
+  merchant_account: string;
+  provider_customer_id: string | null;
+  provider_method_id: string | null;
+  amount_minor: string;
+  currency_code: string;
+  description: string;
+  return_url: string;
+  state: AttemptState;
+  provider_payment_id: string | null;
+  checks: number;
+  leased: boolean;
+  created_at: string;
+}
+
+const selectAttempts = sql`
+  select a.id, a.payment_id, a.subscription_id, payment.user_id, payment.purpose, payment.status as payment_status,
+    payment.period_start, payment.period_end, a.attempt_number, a.kind, a.idempotency_key, a.provider,
+    a.merchant_account, method.provider_customer_id, method.provider_method_id, a.amount_minor, a.currency_code,
+    a.description, a.return_url, a.state, a.provider_payment_id, a.checks,
+    a.lease_until > clock_timestamp() as leased, a.created_at
+  from payment_attempt a join payment on payment.id = a.payment_id
+    left join payment_method method on method.id = a.payment_method_id
+`;
+
+/** Reads attempts without a lock. */
+export async function findAttempts(em: EntityManager, ids: readonly string[]): Promise<AttemptRow[]> {
+  return readAttempts(em, sql`where a.id = any(${ids}::uuid[])`);
+}
+
+/** Locks attempts in id order; the caller has locked their subscriptions before (the fixed order of every settle). */
+export async function lockAttempts(tx: EntityManager, ids: readonly string[]): Promise<AttemptRow[]> {
+  return readAttempts(tx, sql`where a.id = any(${ids}::uuid[]) order by a.id for update of a, payment`);
+}
+
+/** The attempt of a payment that is not decided yet, if there is one. */
+export async function findOpenAttempt(em: EntityManager, paymentId: string): Promise<AttemptRow | undefined> {
+  const rows = await readAttempts(
+    em,
+    sql`where a.payment_id = ${paymentId} and a.state in ('PENDING', 'SENT', 'WAITING', 'UNKNOWN', 'PARKED')`,
+  );
+  return rows[0];
+}
+
+/** The attempt that a provider's notice is about: by our reference, else by the provider's id. */
+export async function findAttemptOfProvider(
+  em: EntityManager,
+  provider: { name: string; merchantAccount: string },
+  query: { reference: string | null; providerPaymentId: string | null },
+): Promise<AttemptRow | undefined> {
+  const ours = sql`a.provider = ${provider.name} and a.merchant_account = ${provider.merchantAccount}`;
+  if (query.reference !== null && isUuid(query.reference)) {
+    const [row] = await readAttempts(em, sql`where ${ours} and a.id = ${query.reference}`);
+    if (row) return row;
+  }
+  const [row] = await readAttempts(em, sql`where ${ours} and a.provider_payment_id = ${query.providerPaymentId ?? ''}`);
+  return row;
+}
+
+/**
+ * Marks attempts as given to the provider, immediately before the call: the last look. What was voided in the
+ * meantime (a cancellation came first), or is in another state than `from`, is not returned and must not be sent.
+ */
+export async function markSent(
+  em: EntityManager,
+  ids: readonly string[],
+  from: readonly AttemptState[],
+): Promise<Set<string>> {
+  const { rows } = await sql<{ id: string }>`
+    update payment_attempt
+    set state = 'SENT', lease_until = clock_timestamp() + make_interval(secs => ${attemptLeaseMs / 1000})
+    where id = any(${ids}::uuid[]) and state = any(${from}::text[]) returning id
+  `.execute(em.getKysely());
+  return new Set(rows.map((row) => row.id));
+}
+
+/**
+ * Voids what subscriptions still owe, except payments that may have been sent already: those are followed to their end.
+ * In the transaction of whatever makes the payments pointless, so that no charge follows a committed cancel. Gives the
+ * ids of the payments that are void now.
+ */
+export async function voidUnsentPayments(
+  tx: EntityManager,
+  subscriptionIds: readonly string[],
+  now: Temporal.Instant,
+): Promise<Set<string>> {
+  const db = tx.getKysely();
+  await sql`
+    update payment_attempt set state = 'DEAD', settled_at = ${now.toString()}, next_check_at = null
+    where subscription_id = any(${subscriptionIds}::uuid[]) and state = 'PENDING'
+  `.execute(db);
+  const { rows } = await sql<{ id: string }>`
+    update payment p set status = 'VOID', settled_at = ${now.toString()}
+    where p.subscription_id = any(${subscriptionIds}::uuid[]) and p.status = 'PENDING' and not exists (
+      select 1 from payment_attempt a where a.payment_id = p.id and a.state in ('SENT', 'WAITING', 'UNKNOWN', 'PARKED'))
+    returning p.id
+  `.execute(db);
+  return new Set(rows.map((row) => row.id));
+}
+
+/** What a settle writes about an attempt. */
+export interface AttemptUpdate {
+  readonly id: string;
+  readonly state: AttemptState;
+  readonly providerPaymentId: string | null;
+  readonly declineCode?: string | undefined;
+  readonly declineHard?: boolean | undefined;
+  readonly surplus?: boolean | undefined;
+  readonly nextCheckAt: Temporal.Instant | null;
+  readonly settledAt: Temporal.Instant | null;
+}
+
+/** Writes attempts, set-based; each one's lease ends with it. */
+export async function storeAttempts(tx: EntityManager, updates: readonly AttemptUpdate[]): Promise<void> {
+  if (updates.length === 0) return;
+  await sql`
+    update payment_attempt a set state = u.state, lease_until = clock_timestamp(),
+      provider_payment_id = coalesce(u.provider_payment_id, a.provider_payment_id),
+      decline_code = u.decline_code, decline_hard = u.decline_hard, surplus = u.surplus,
+      next_check_at = u.next_check_at, settled_at = u.settled_at
+    from unnest(
+      ${updates.map((update) => update.id)}::uuid[],
+      ${updates.map((update) => update.state)}::text[],
+      ${updates.map((update) => update.providerPaymentId)}::text[],
+      ${updates.map((update) => update.declineCode ?? null)}::text[],
+      ${updates.map((update) => update.declineHard ?? null)}::boolean[],
+      ${updates.map((update) => update.surplus ?? false)}::boolean[],
+      ${updates.map((update) => update.nextCheckAt?.toString() ?? null)}::timestamptz[],
+      ${updates.map((update) => update.settledAt?.toString() ?? null)}::timestamptz[]
+    ) as u(id, state, provider_payment_id, decline_code, decline_hard, surplus, next_check_at, settled_at)
+    where a.id = u.id
+  `.execute(tx.getKysely());
+}
+
+/** Decides payments: SUCCEEDED with the money, VOID when none will come. */
+export async function storePayments(
+  tx: EntityManager,
+  updates: readonly { id: string; status: Exclude<PaymentStatus, 'PENDING'> }[],
+  now: Temporal.Instant,
+): Promise<void> {
+  if (updates.length === 0) return;
+  await sql`
+    update payment p set status = u.status, settled_at = ${now.toString()}
+    from unnest(${updates.map(({ id }) => id)}::uuid[], ${updates.map(({ status }) => status)}::text[]) as u(id, status)
+    where p.id = u.id and p.status = 'PENDING'
+  `.execute(tx.getKysely());
+}
+
+async function readAttempts(em: EntityManager, where: RawBuilder<unknown>): Promise<AttemptRow[]> {
+  const { rows } = await sql<Row>`${selectAttempts} ${where}`.execute(em.getKysely());
+  return rows.map((row) => ({
+    id: row.id,
+    paymentId: row.payment_id,
+    subscriptionId: row.subscription_id,
+    userId: row.user_id,
+    purpose: row.purpose,
+    paymentStatus: row.payment_status,
+    periodStart: optionalInstantFromRow(row.period_start),
+    periodEnd: optionalInstantFromRow(row.period_end),
+    attemptNumber: row.attempt_number,
+    kind: row.kind,
+    idempotencyKey: row.idempotency_key,
+    provider: row.provider,
+    merchantAccount: row.merchant_account,
+    providerCustomerId: row.provider_customer_id,
+    providerMethodId: row.provider_method_id,
+    amount: { currencyCode: row.currency_code, amountMinor: BigInt(row.amount_minor) },
+    description: row.description,
+    returnUrl: row.return_url,
+    state: row.state,
+    providerPaymentId: row.provider_payment_id,
+    checks: row.checks,
+    leased: row.leased,
+    createdAt: instantFromRow(row.created_at),
+  }));
+}

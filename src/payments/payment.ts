@@ -1,0 +1,84 @@
+import { defineEntity, p } from '@mikro-orm/core';
+import { instant } from '../db/instant-type.ts';
+
+/** Why money is owed, as the owner of the debt names it: `initial`, `cycle:<n>`. One payment per purpose, ever. */
+export type PaymentPurpose = 'initial' | `cycle:${number}`;
+
+export type PaymentStatus = 'PENDING' | 'SUCCEEDED' | 'VOID';
+
+export const PaymentSchema = defineEntity({
+  name: 'Payment',
+  tableName: 'payment',
+  properties: {
+    id: p.uuid().primary(),
+    subscriptionId: p.uuid(),
+    userId: p.uuid(),
+    purpose: p.text().$type<PaymentPurpose>(),
+    amountMinor: p.bigint(),
+    currencyCode: p.text(),
+    periodStart: instant().strictNullable(),
+    periodEnd: instant().strictNullable(),
+    status: p.text().$type<PaymentStatus>(),
+    createdAt: instant(),
+    settledAt: instant().strictNullable(),
+  },
+});
+
+/** Money owed for one purpose of one subscription. */
+export class Payment extends PaymentSchema.class {}
+PaymentSchema.setClass(Payment);
+
+/**
+ * PENDING: written down, certainly not sent; it may still be voided. SENT: given to the provider. WAITING: the customer or the provider has not finished. UNKNOWN: the provider
+ * may have taken the money. PARKED: refused for a fault of ours, a person has to look. The other three are final.
+ */
+export type AttemptState = 'PENDING' | 'SENT' | 'WAITING' | 'UNKNOWN' | 'PARKED' | 'SUCCEEDED' | 'DECLINED' | 'DEAD';
+
+export const PaymentAttemptSchema = defineEntity({
+  name: 'PaymentAttempt',
+  tableName: 'payment_attempt',
+  properties: {
+    id: p.uuid().primary(),
+    paymentId: p.uuid(),
+    subscriptionId: p.uuid(),
+    attemptNumber: p.integer(),
+    kind: p.text().$type<'checkout' | 'charge'>(),
+    idempotencyKey: p.text(),
+    provider: p.text(),
+    merchantAccount: p.text(),
+    paymentMethodId: p.uuid().strictNullable(),
+    amountMinor: p.bigint(),
+    currencyCode: p.text(),
+    description: p.text(),
+    returnUrl: p.text().default(''),
+    state: p.text().$type<AttemptState>(),
+    providerPaymentId: p.text().strictNullable(),
+    checkoutUrl: p.text().strictNullable(),
+    checkoutExpiresAt: instant().strictNullable(),
+    declineCode: p.text().strictNullable(),
+    declineHard: p.boolean().strictNullable(),
+    /** Money that came after we gave up; it has to go back. */
+    surplus: p.boolean().default(false),
+    /** Until then whoever wrote the row is calling the provider; real time. */
+    leaseUntil: instant(),
+    /** When the sweeper looks; business time. */
+    nextCheckAt: instant().strictNullable(),
+    checks: p.integer().default(0),
+    createdAt: instant(),
+    settledAt: instant().strictNullable(),
+  },
+});
+
+/** One call to a provider for a payment, with the parameters frozen when the row was written. */
+export class PaymentAttempt extends PaymentAttemptSchema.class {}
+PaymentAttemptSchema.setClass(PaymentAttempt);
+
+/** Whether the attempt is decided for good. */
+export function isFinal(state: AttemptState): boolean {
+  return state === 'SUCCEEDED' || state === 'DECLINED' || state === 'DEAD';
+}
+
+/** The key is derived, never random: a repeat after a crash is the same request to the provider. */
+export function idempotencyKey(paymentId: string, attemptNumber: number): string {
+  return `pay_${paymentId}_${attemptNumber}`;
+}

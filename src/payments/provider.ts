@@ -1,0 +1,148 @@
+import type { Money } from '../lib/money.ts';
+
+/**
+ * A payment system. Providers differ in their capabilities, never in branches elsewhere.
+ *
+ * The rule of every call that moves money: a decline is a value, an unknown outcome is an exception
+ * (`OutcomeUnknown`); `NotExecuted` promises that nothing happened, `RequestRefused` that nothing happened and that
+ * the fault is ours. No other exception may leave a provider.
+ */
+export interface PaymentProvider {
+  /** Our name for it, as in `POST /v1/webhooks/{name}`. */
+  readonly name: string;
+  /** The merchant account it charges for; rows are keyed by (provider, merchant account). */
+  readonly merchantAccount: string;
+  readonly capabilities: ProviderCapabilities;
+
+  /** Opens the provider's page for a payment that also saves the method. The same key gives the same page. */
+  startCheckout(request: CheckoutRequest): Promise<CheckoutPage>;
+  /** Kills a page so that no money can come through it any more; tells what became of it: `dead`, or `succeeded`. */
+  expireCheckout(providerPaymentId: string): Promise<PaymentOutcome>;
+  /** Charges a saved method without the customer. The same key never charges twice within `idempotencyWindowMs`. */
+  charge(request: ChargeRequest): Promise<PaymentOutcome>;
+  /** What became of a payment; undefined when the provider has none. */
+  lookUp(query: LookUpQuery): Promise<PaymentOutcome | undefined>;
+
+  /**
+   * Checks who sent a notice, over the raw bytes and before parsing anything. Throws `WebhookRejected`.
+   * `hint only` is the answer of a provider that does not sign: nothing in its notice is believed.
+   */
+  authenticateWebhook(notice: RawNotice): 'signed' | 'hint only';
+  /** Reads an authenticated notice. Throws `WebhookRejected` when it is not one. */
+  readWebhook(raw: Uint8Array): ProviderEvent;
+}
+
+export interface ProviderCapabilities {
+  /** How long the provider remembers an idempotency key; a later repeat could charge again. */
+  readonly idempotencyWindowMs: number;
+  /** Whether `lookUp` finds a payment by our reference alone. */
+  readonly lookUpByReference: boolean;
+  /** How long a checkout page stays open. */
+  readonly checkoutTtlMs: number;
+  /** How many calls may be under way at once. */
+  readonly maxConcurrency: number;
+  /** A call without an answer by then is given up: its outcome is unknown. Real time. */
+  readonly callDeadlineMs: number;
+}
+
+/** Frozen when the attempt row is written; a repeat sends exactly the same. */
+export interface CheckoutRequest {
+  readonly idempotencyKey: string;
+  /** Our reference: the attempt's id. The provider keeps it with the payment. */
+  readonly reference: string;
+  readonly amount: Money;
+  /** Auth's user id. */
+  readonly customerReference: string;
+  readonly description: string;
+  /** Where the page sends the customer afterwards; empty for nowhere. */
+  readonly returnUrl: string;
+}
+
+export interface CheckoutPage {
+  readonly providerPaymentId: string;
+  readonly url: string;
+  readonly expiresAt: Temporal.Instant;
+}
+
+export interface ChargeRequest {
+  readonly idempotencyKey: string;
+  readonly reference: string;
+  readonly amount: Money;
+  readonly providerCustomerId: string;
+  readonly providerMethodId: string;
+  readonly description: string;
+}
+
+export interface LookUpQuery {
+  readonly providerPaymentId?: string | undefined;
+  readonly reference: string;
+}
+
+/** What became of a payment, as far as the provider knows. */
+export type PaymentOutcome =
+  | {
+      readonly kind: 'succeeded';
+      readonly providerPaymentId: string;
+      /** What was really taken; the settle compares it with what was owed. */
+      readonly amount: Money;
+      readonly method: SavedMethod | undefined;
+    }
+  | {
+      readonly kind: 'declined';
+      readonly providerPaymentId: string;
+      readonly declineCode: string;
+      readonly hard: boolean;
+    }
+  /** The customer, or the provider, has not finished yet. */
+  | { readonly kind: 'waiting'; readonly providerPaymentId: string }
+  /** It can never succeed any more and nothing was taken; without an id when the provider never had it. */
+  | { readonly kind: 'dead'; readonly providerPaymentId?: string };
+
+/** A method that the provider keeps for recurring payments. No card number ever comes here. */
+export interface SavedMethod {
+  readonly providerCustomerId: string;
+  readonly providerMethodId: string;
+  readonly brand: string;
+  readonly last4: string;
+  readonly expiryMonth: number;
+  readonly expiryYear: number;
+}
+
+export interface RawNotice {
+  readonly raw: Uint8Array;
+  /** Lower-case names. */
+  readonly headers: Readonly<Record<string, string | undefined>>;
+}
+
+/** A notice is a hint: it says which payment to look up, not what became of it. */
+export interface ProviderEvent {
+  readonly eventId: string;
+  readonly type: string;
+  /** The payment that it is about; undefined for a kind of notice that is about none. */
+  readonly payment: LookUpQuery | undefined;
+}
+
+/** The provider may or may not have done it: timeout, reset, 5xx. Only a look-up can tell. */
+export class OutcomeUnknown extends Error {
+  override readonly name = 'OutcomeUnknown';
+}
+
+/** Nothing happened; the same request with the same key may be sent again: refused connection, rate limit, key in use. */
+export class NotExecuted extends Error {
+  override readonly name = 'NotExecuted';
+  readonly retryAfterMs: number | undefined;
+  constructor(message: string, options: ErrorOptions & { retryAfterMs?: number } = {}) {
+    super(message, options);
+    this.retryAfterMs = options.retryAfterMs;
+  }
+}
+
+/** Nothing happened and nothing will: bad credentials, invalid parameters, a key with other parameters. Needs a person. */
+export class RequestRefused extends Error {
+  override readonly name = 'RequestRefused';
+}
+
+/** The notice is not from the provider, or not a notice. The message is for the log. */
+export class WebhookRejected extends Error {
+  override readonly name = 'WebhookRejected';
+}
