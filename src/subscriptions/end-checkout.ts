@@ -1,0 +1,60 @@
+import { businessNow } from '../db/clock.ts';
+import { inTransaction } from '../db/orm.ts';
+import { BillingError } from '../lib/billing-error.ts';
+import { findOpenAttempt, voidUnsentPayments, type AttemptRow } from '../payments/attempt-rows.ts';
+import { callProvider, type CallOutcome } from '../payments/call-provider.ts';
+import { providerNamed, type PaymentsContext } from '../payments/providers.ts';
+import { expire } from './lifecycle.ts';
+import { settlePayments } from './settle-payment.ts';
+import { lockSubscriptions, storeChanges, type SubscriptionsContext } from './subscription-rows.ts';
+import { Subscription } from './subscription.ts';
+
+/**
+ * T4: ends an unpaid subscription. The page is killed at the provider first, so that no money can come through it
+ * afterwards; where it came just before, the subscription becomes active instead. Throws PROVIDER_UNAVAILABLE while the
+ * provider does not confirm, and PAYMENT_IN_PROGRESS while the page is being opened.
+ */
+export async function endCheckout(
+  ctx: SubscriptionsContext & PaymentsContext,
+  subscriptionId: string,
+  reason: string,
+): Promise<void> {
+  const em = ctx.em.fork();
+  const subscription = await em.findOneOrFail(Subscription, { id: subscriptionId });
+  if (subscription.status !== 'INCOMPLETE') return;
+  const attempt = await findOpenAttempt(em, subscription.openPaymentId!);
+  if (!attempt) return expireUnpaid(ctx, subscriptionId, reason);
+  if (attempt.state === 'SENT' && attempt.leased) {
+    throw new BillingError('conflict', 'PAYMENT_IN_PROGRESS', 'the payment is being prepared; try again', {
+      retryDelayMs: 1_000,
+    });
+  }
+  const outcome = await killPage(ctx, attempt);
+  if (outcome.kind !== 'dead' && outcome.kind !== 'succeeded') {
+    throw new BillingError('unavailable', 'PROVIDER_UNAVAILABLE', 'the payment system does not answer; try again', {
+      cause: outcome,
+      retryDelayMs: 1_000,
+    });
+  }
+  await settlePayments(ctx, [{ attemptId: attempt.id, outcome, reason }]);
+}
+
+/** A page that the provider never told us of is known to nobody and cannot be paid. */
+async function killPage(ctx: PaymentsContext, attempt: AttemptRow): Promise<CallOutcome> {
+  const provider = providerNamed(ctx, attempt.provider);
+  return callProvider(async () => {
+    const known = attempt.providerPaymentId ?? (await provider.lookUp({ reference: attempt.id }))?.providerPaymentId;
+    return known === undefined ? { kind: 'dead' } : provider.expireCheckout(known);
+  });
+}
+
+/** The last attempt was declined and nobody tried another method. */
+async function expireUnpaid(ctx: SubscriptionsContext, subscriptionId: string, reason: string): Promise<void> {
+  await inTransaction(ctx.em, async (tx) => {
+    const subscription = (await lockSubscriptions(tx, [subscriptionId])).get(subscriptionId)!;
+    if (subscription.status !== 'INCOMPLETE') return;
+    const now = await businessNow(tx);
+    await voidUnsentPayments(tx, [subscriptionId], now);
+    await storeChanges(ctx, tx, [expire(subscription, reason, now)], now);
+  });
+}

@@ -1,0 +1,105 @@
+import { sql } from 'kysely';
+import { businessNow } from '../db/clock.ts';
+import { inTransaction } from '../db/orm.ts';
+import { findAttemptOfProvider } from '../payments/attempt-rows.ts';
+import { callProvider, mapBounded } from '../payments/call-provider.ts';
+import { providerNamed, type PaymentsContext } from '../payments/providers.ts';
+import type { WebhookEventState } from '../payments/webhook-event.ts';
+import { settlePayments } from './settle-payment.ts';
+import type { SubscriptionsContext } from './subscription-rows.ts';
+
+const batchMax = 64;
+const concurrencyMax = 8;
+/** After the n-th try; the last one repeats until the notice is given up. */
+const retryDelaysMs = [1_000, 5_000, 30_000, 300_000, 3_600_000];
+const orphanAfterMs = 24 * 3_600_000;
+
+interface EventRow {
+  provider: string;
+  provider_event_id: string;
+  provider_payment_id: string | null;
+  reference: string | null;
+  tries: number;
+  age_ms: string;
+}
+
+/** What became of a notice; undefined to try again later. */
+type Processed = { state: Exclude<WebhookEventState, 'RECEIVED'>; note: string } | undefined;
+
+/**
+ * One round over the stored notices. A notice is a hint: the payment is looked up at the provider and settled like any
+ * other look-up, so that duplicates, old ones and any order change nothing. One that matches no attempt is tried again,
+ * since our own row may be a moment behind, and is an orphan after a day. Gives how many were looked at.
+ */
+export async function processWebhookEvents(ctx: SubscriptionsContext & PaymentsContext): Promise<number> {
+  const events = await claimEvents(ctx);
+  await mapBounded(events, concurrencyMax, async (event) => {
+    try {
+      const processed = await processEvent(ctx, event);
+      if (processed) await finishEvent(ctx, event, processed);
+    } catch (error) {
+      ctx.log.error({ err: error, provider: event.provider, event: event.provider_event_id }, 'notice failed');
+    }
+  });
+  return events.length;
+}
+
+async function claimEvents(ctx: SubscriptionsContext): Promise<EventRow[]> {
+  return inTransaction(ctx.em, async (tx) => {
+    const now = await businessNow(tx);
+    const { rows } = await sql<EventRow>`
+      select provider, provider_event_id, provider_payment_id, reference, tries,
+        floor(extract(epoch from ${now.toString()}::timestamptz - received_at) * 1000)::text as age_ms
+      from webhook_event where next_try_at <= ${now.toString()}
+      order by next_try_at limit ${batchMax} for update skip locked
+    `.execute(tx.getKysely());
+    await sql`
+      update webhook_event e set tries = e.tries + 1, next_try_at = c.next_try_at
+      from unnest(${rows.map((row) => row.provider)}::text[], ${rows.map((row) => row.provider_event_id)}::text[],
+        ${rows.map((row) => retryAt(row.tries, now).toString())}::timestamptz[]) as c(provider, id, next_try_at)
+      where e.provider = c.provider and e.provider_event_id = c.id
+    `.execute(tx.getKysely());
+    return rows;
+  });
+}
+
+function retryAt(tries: number, now: Temporal.Instant): Temporal.Instant {
+  return now.add({ milliseconds: retryDelaysMs[Math.min(tries, retryDelaysMs.length - 1)]! });
+}
+
+async function processEvent(ctx: SubscriptionsContext & PaymentsContext, event: EventRow): Promise<Processed> {
+  const provider = providerNamed(ctx, event.provider);
+  const { reference, provider_payment_id: providerPaymentId } = event;
+  const attempt = await findAttemptOfProvider(ctx.em.fork(), provider, { reference, providerPaymentId });
+  if (!attempt) {
+    if (Number(event.age_ms) < orphanAfterMs) return undefined;
+    ctx.log.error({ provider: event.provider, event: event.provider_event_id }, 'notice of a payment that is not ours');
+    return { state: 'ORPHAN', note: 'no attempt of ours' };
+  }
+  const outcome = await callProvider(async () => {
+    const found = await provider.lookUp({ providerPaymentId: providerPaymentId ?? undefined, reference: attempt.id });
+    if (!found) throw new Error('the provider does not have the payment it told us of');
+    return found;
+  });
+  if (outcome.kind === 'unknown' || outcome.kind === 'not executed' || outcome.kind === 'refused') return undefined;
+  const [result] = await settlePayments(ctx, [{ attemptId: attempt.id, outcome }]);
+  if (result === 'failed') return undefined;
+  return result === 'mismatch'
+    ? { state: 'QUARANTINED', note: 'amount differs' }
+    : { state: 'PROCESSED', note: result! };
+}
+
+async function finishEvent(
+  ctx: SubscriptionsContext,
+  event: EventRow,
+  processed: NonNullable<Processed>,
+): Promise<void> {
+  await inTransaction(ctx.em, async (tx) => {
+    const now = await businessNow(tx);
+    await sql`
+      update webhook_event set state = ${processed.state}, note = ${processed.note}, next_try_at = null,
+        processed_at = ${now.toString()}
+      where provider = ${event.provider} and provider_event_id = ${event.provider_event_id}
+    `.execute(tx.getKysely());
+  });
+}

@@ -1,0 +1,78 @@
+import { sql } from 'kysely';
+import { businessNow } from '../db/clock.ts';
+import { inTransaction } from '../db/orm.ts';
+import { voidUnsentPayments } from '../payments/attempt-rows.ts';
+import { mapBounded } from '../payments/call-provider.ts';
+import type { PaymentsContext } from '../payments/providers.ts';
+import { endCheckout } from './end-checkout.ts';
+import { end, endGrace, type SubscriptionChange } from './lifecycle.ts';
+import { lockSubscriptions, storeChanges, type SubscriptionsContext } from './subscription-rows.ts';
+import type { SubscriptionState } from './subscription.ts';
+
+const batchMax = 500;
+const checkoutsMax = 50;
+const concurrencyMax = 8;
+const checkoutRetryMinutes = 10;
+
+/**
+ * One round of what time alone does: T4 (checkouts whose time is over), T14, T15, T19. A charge that is due or open goes
+ * first, except that grace ends when it ends. Gives how many subscriptions were looked at.
+ */
+export async function runTransitions(ctx: SubscriptionsContext & PaymentsContext): Promise<number> {
+  return (await endDueSubscriptions(ctx)) + (await endDueCheckouts(ctx));
+}
+
+async function endDueSubscriptions(ctx: SubscriptionsContext): Promise<number> {
+  const count = await inTransaction(ctx.em, async (tx) => {
+    const now = await businessNow(tx);
+    const { rows } = await sql<{ id: string }>`
+      select id from subscription
+      where next_transition_at <= ${now.toString()} and status <> 'INCOMPLETE'
+        and ((open_payment_id is null and (next_charge_at is null or next_charge_at > ${now.toString()}))
+          or grace_until <= ${now.toString()})
+      order by next_transition_at, id limit ${batchMax} for update skip locked
+    `.execute(tx.getKysely());
+    const states = await lockSubscriptions(
+      tx,
+      rows.map(({ id }) => id),
+    );
+    const changes = [...states.values()].flatMap((state) => dueChanges(state, now));
+    const over = changes.filter(({ after }) => after.endedAt !== null).map(({ after }) => after.id);
+    await voidUnsentPayments(tx, over, now);
+    await storeChanges(ctx, tx, changes, now);
+    return rows.length;
+  });
+  if (count > 0) ctx.wake('relay');
+  return count;
+}
+
+function dueChanges(state: SubscriptionState, now: Temporal.Instant): SubscriptionChange[] {
+  const isDue = (at: Temporal.Instant | null) => at !== null && Temporal.Instant.compare(at, now) <= 0;
+  if (state.status !== 'PAST_DUE') return [end(state, 'period-ends', now)];
+  const changes = isDue(state.graceUntil) ? [endGrace(state)] : [];
+  const current = changes.at(-1)?.after ?? state;
+  const chargeFirst = current.openPaymentId !== null || isDue(current.nextChargeAt);
+  return isDue(current.dunningEndsAt) && !chargeFirst ? [...changes, end(current, 'dunning-ends', now)] : changes;
+}
+
+/** Asked in the claim to wait a while, so that a provider that is away is not asked by every tick. */
+async function endDueCheckouts(ctx: SubscriptionsContext & PaymentsContext): Promise<number> {
+  const ids = await inTransaction(ctx.em, async (tx) => {
+    const now = await businessNow(tx);
+    const { rows } = await sql<{ id: string }>`
+      update subscription set next_transition_at = ${now.add({ minutes: checkoutRetryMinutes }).toString()}
+      where id in (select id from subscription where next_transition_at <= ${now.toString()} and status = 'INCOMPLETE'
+        order by next_transition_at, id limit ${checkoutsMax} for update skip locked)
+      returning id
+    `.execute(tx.getKysely());
+    return rows.map(({ id }) => id);
+  });
+  await mapBounded(ids, concurrencyMax, async (id) => {
+    try {
+      await endCheckout(ctx, id, 'CHECKOUT_EXPIRED');
+    } catch (error) {
+      ctx.log.warn({ err: error, subscription: id }, 'checkout could not be ended yet');
+    }
+  });
+  return ids.length;
+}
