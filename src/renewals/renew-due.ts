@@ -1,0 +1,25 @@
+import type { PaymentsContext } from '../payments/providers.ts';
+import { sendCharges } from '../payments/send-charges.ts';
+import { settlePayments } from '../subscriptions/settle-payment.ts';
+import type { SubscriptionsContext } from '../subscriptions/subscription-rows.ts';
+import { claimDue } from './claim-due.ts';
+
+/**
+ * Renews one batch: claim, charge, settle; two short transactions with the provider's calls in between, outside of any.
+ * Gives how many subscriptions were claimed; a process that dies anywhere in it leaves rows that the sweeper finishes.
+ */
+export async function renewDue(ctx: SubscriptionsContext & PaymentsContext): Promise<number> {
+  const attempts = await claimDue(ctx);
+  if (attempts.length === 0) return 0;
+  const sent = await sendCharges(ctx, attempts, ['PENDING']);
+  const settlements = sent.flatMap(({ attempt, outcome }) => (outcome ? [{ attemptId: attempt.id, outcome }] : []));
+  const results = await settlePayments(ctx, settlements);
+  ctx.log.info({ claimed: attempts.length, ...countBy(results) }, 'renewed a batch');
+  return attempts.length;
+}
+
+function countBy(results: readonly string[]): Record<string, number> {
+  return Object.fromEntries(
+    [...Map.groupBy(results, (result) => result)].map(([result, { length }]) => [result, length]),
+  );
+}

@@ -1,0 +1,125 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import { sql } from 'kysely';
+import { businessNow, setSandboxClock } from '../db/clock.ts';
+import { inTransaction, type EntityManager } from '../db/orm.ts';
+import type { CallContext } from '../identity/call-context.ts';
+import { BillingError } from '../lib/billing-error.ts';
+
+/** The payment system's own clock, which in the sandbox goes with ours. */
+export interface SandboxControl {
+  setClock(now: Temporal.Instant, running: boolean): Promise<void>;
+  /** What it has left to do at its present time, and when it has something to do next. */
+  activity(): Promise<{ nextAt: Temporal.Instant | undefined; undeliveredWebhooks: number; callsInFlight: number }>;
+}
+
+export interface SandboxContext extends CallContext {
+  readonly sandbox: SandboxControl;
+}
+
+export interface AdvanceClockResult {
+  reachedAt: Temporal.Instant;
+  /** The target is reached and nothing is left to do there. */
+  done: boolean;
+  unresolved: string[];
+}
+
+const pollMs = 20;
+const stopsMax = 100_000;
+
+/** The sandbox's business clock. */
+export async function getClock(ctx: CallContext): Promise<Temporal.Instant> {
+  return businessNow(ctx.em.fork());
+}
+
+/**
+ * Moves business time forward: to the next instant at which billing or the payment system has something to do, waits
+ * until that is done (calls, notices, messages to Auth), and so on until the target or until `untilMs` (real time, ms
+ * since the epoch). Whoever did not get `done` repeats the call with the same target. Throws CLOCK_BACKWARDS.
+ */
+export async function advanceClock(
+  ctx: SandboxContext,
+  input: { to: (now: Temporal.Instant) => Temporal.Instant; untilMs: number },
+): Promise<AdvanceClockResult> {
+  const em = ctx.em.fork();
+  let now = await businessNow(em);
+  const target = input.to(now);
+  if (Temporal.Instant.compare(target, now) < 0) {
+    throw new BillingError('invalid', 'CLOCK_BACKWARDS', 'the clock only moves forward', {
+      metadata: { now: now.toString() },
+    });
+  }
+  const running = await clockRuns(em);
+  for (let stop = 0; stop < stopsMax; stop++) {
+    const unresolved = await drain(ctx, em, input.untilMs);
+    now = await businessNow(em);
+    const reached = Temporal.Instant.compare(now, target) >= 0;
+    if (unresolved.length > 0 || reached || Date.now() >= input.untilMs) {
+      return { reachedAt: now, done: reached && unresolved.length === 0, unresolved };
+    }
+    const next = earliest([target, await nextInstant(em, now), (await ctx.sandbox.activity()).nextAt]);
+    await ctx.sandbox.setClock(next, running);
+    await inTransaction(ctx.em, (tx) => setSandboxClock(tx, next, running));
+  }
+  throw new Error('more stops on the way than can be');
+}
+
+async function clockRuns(em: EntityManager): Promise<boolean> {
+  const { rows } = await sql<{ running: boolean }>`select running from sandbox_clock`.execute(em.getKysely());
+  return rows[0]?.running ?? true;
+}
+
+function earliest(instants: readonly (Temporal.Instant | undefined)[]): Temporal.Instant {
+  return instants.filter((instant) => instant !== undefined).sort(Temporal.Instant.compare)[0]!;
+}
+
+/** Waits until nothing is left to do at the present business time; gives what is left when the time is over. */
+async function drain(ctx: SandboxContext, em: EntityManager, untilMs: number): Promise<string[]> {
+  for (;;) {
+    ctx.wake('renewals');
+    ctx.wake('webhooks');
+    ctx.wake('relay');
+    const left = await unresolvedWork(ctx, em);
+    if (left.length === 0 || Date.now() >= untilMs) return left;
+    await pause(pollMs);
+  }
+}
+
+async function unresolvedWork(ctx: SandboxContext, em: EntityManager): Promise<string[]> {
+  const { rows } = await sql<Record<'charges' | 'transitions' | 'attempts' | 'notices' | 'messages', number>>`
+    with clock as (select business_now() as now)
+    select
+      (select count(*)::int from subscription, clock
+        where next_charge_at <= now and open_payment_id is null and payment_method_id is not null) as charges,
+      (select count(*)::int from subscription, clock
+        where next_transition_at <= now and (status = 'INCOMPLETE' or open_payment_id is null)) as transitions,
+      (select count(*)::int from payment_attempt, clock
+        where (next_check_at <= now or state in ('PENDING', 'SENT')) and next_check_at is not null
+          and (next_check_at <= now or lease_until > clock_timestamp())) as attempts,
+      (select count(*)::int from webhook_event, clock where next_try_at <= now) as notices,
+      (select count(*)::int from outbox_message where published_at is null) as messages
+  `.execute(em.getKysely());
+  const row = rows[0]!;
+  const { undeliveredWebhooks, callsInFlight } = await ctx.sandbox.activity();
+  const left: [number, string][] = [
+    [row.charges, 'renewals are due'],
+    [row.transitions, 'subscriptions have to change'],
+    [row.attempts, 'payments are open'],
+    [row.notices, 'notices are not worked off'],
+    [row.messages, 'messages to Auth are not published'],
+    [undeliveredWebhooks, 'notices of the payment system are not delivered'],
+    [callsInFlight, 'calls to the payment system are under way'],
+  ];
+  return left.flatMap(([count, what]) => (count > 0 ? [`${count} ${what}`] : []));
+}
+
+async function nextInstant(em: EntityManager, now: Temporal.Instant): Promise<Temporal.Instant | undefined> {
+  const { rows } = await sql<{ next: string | null }>`
+    select least(
+      (select min(next_charge_at) from subscription where next_charge_at > ${now.toString()}),
+      (select min(next_transition_at) from subscription where next_transition_at > ${now.toString()}),
+      (select min(next_check_at) from payment_attempt where next_check_at > ${now.toString()}),
+      (select min(next_try_at) from webhook_event where next_try_at > ${now.toString()}))::text as next
+  `.execute(em.getKysely());
+  const next = rows[0]!.next;
+  return next === null ? undefined : Temporal.Instant.from(next);
+}
