@@ -1,0 +1,181 @@
+import type { Logger } from 'pino';
+import { PlanService } from '@cinema-billing/gen/billing/v1/plan_service_pb.ts';
+import { SubscriptionService } from '@cinema-billing/gen/billing/v1/subscription_service_pb.ts';
+import { WebhookService } from '@cinema-billing/gen/billing/v1/webhook_service_pb.ts';
+import { SandboxService } from '@cinema-billing/gen/billing/sandbox/v1/sandbox_service_pb.ts';
+import { sql } from 'kysely';
+import type { Config } from './config/config.ts';
+import { setSandboxClock } from './db/clock.ts';
+import { describeDatabaseError } from './db/database-error.ts';
+import { migrateDatabase } from './db/migrate.ts';
+import { inTransaction, openDatabase, type MikroORM } from './db/orm.ts';
+import { entities } from './entities.ts';
+import type { Actor } from './identity/actor.ts';
+import type { CallContext } from './identity/call-context.ts';
+import { createTokenVerifier } from './identity/verify-token.ts';
+import { createRelay, type Relay } from './outbox/relay.ts';
+import { createSandboxProvider, type SandboxProvider } from './payments/providers/sandbox/sandbox-provider.ts';
+import { renewDue } from './renewals/renew-due.ts';
+import { startTicker, type Ticker } from './renewals/ticker.ts';
+import type { SandboxContext } from './sandbox/advance-clock.ts';
+import { followAttempts } from './subscriptions/follow-attempts.ts';
+import { processWebhookEvents } from './subscriptions/process-webhook-events.ts';
+import { runTransitions } from './subscriptions/run-transitions.ts';
+import type { SubscribeContext } from './subscriptions/subscribe.ts';
+import type { Call } from './transport/call.ts';
+import { createRouter, type Router } from './transport/router.ts';
+import { createTransport, type Transport } from './transport/server.ts';
+import { planService } from './transport/services/plan-service.ts';
+import { sandboxService } from './transport/services/sandbox-service.ts';
+import { subscriptionService } from './transport/services/subscription-service.ts';
+import { webhookService } from './transport/services/webhook-service.ts';
+
+/** The whole service, not yet listening. */
+export interface App {
+  readonly orm: MikroORM;
+  /** What use cases run with when nobody called: for tests, loops and the operator's tool. */
+  contextFor(actor: Actor): AppContext;
+  /** Migrates, listens and starts the loops of the configured roles. */
+  start(): Promise<{ httpPort: number; grpcPort: number }>;
+  /** Refuses new calls, finishes what is under way, bounded, and lets go of everything. */
+  stop(): Promise<void>;
+}
+
+export type AppContext = SubscribeContext & SandboxContext;
+
+const drainMs = 8_000;
+/** Batches of renewals that one replica works off side by side; four were no faster than two (design/6-benchmarks.md). */
+const renewalLanes = 2;
+
+/** Builds the service from its configuration: the only place that constructs things. */
+export async function createApp(config: Config, log: Logger): Promise<App> {
+  const orm = await openDatabase({ url: config.databaseUrl, entities });
+  const provider = createSandboxProvider({
+    baseUrl: config.sandboxPayment.url,
+    apiKey: config.sandboxPayment.apiKey,
+    webhookSecrets: config.sandboxPayment.webhookSecrets,
+  });
+  const relay = config.roles.has('relay')
+    ? createRelay({ databaseUrl: config.databaseUrl, orm, natsUrl: config.natsUrl, log })
+    : undefined;
+  const tickers = new Map<'webhooks' | 'renewals' | 'sweeper' | 'transitions', Ticker>();
+  const wake: CallContext['wake'] = (loop) => {
+    if (loop === 'relay') relay?.wake();
+    else if (loop === 'webhooks') tickers.get('webhooks')?.wake();
+    else for (const name of ['renewals', 'sweeper', 'transitions'] as const) tickers.get(name)?.wake();
+  };
+  const contextFor = (actor: Actor, call?: Call): AppContext => ({
+    em: orm.em,
+    actor,
+    log: call?.log ?? log,
+    traceparent: call?.traceparent ?? '',
+    wake,
+    providers: new Map([[provider.name, provider]]),
+    defaultProvider: provider.name,
+    leaseMarginHours: config.leaseMarginHours,
+    billingTimeZone: config.timeZone,
+    sandbox: provider,
+  });
+  const router = routes((call) => contextFor(call.actor, call));
+  const transport = config.roles.has('api') ? listeners(config, log, router, orm, relay) : undefined;
+
+  return {
+    orm,
+    contextFor,
+    async start() {
+      await migrateDatabase(config.databaseUrl);
+      await assertDurable(orm);
+      await startSandboxClock(orm, provider, log);
+      const ports = (await transport?.start()) ?? { httpPort: 0, grpcPort: 0 };
+      relay?.start();
+      for (const [name, work, lanes] of loops(config, contextFor))
+        tickers.set(name, startTicker(name, work, log, lanes));
+      return ports;
+    },
+    async stop() {
+      await transport?.stop(drainMs);
+      await Promise.all([...tickers.values()].map((ticker) => ticker.stop()));
+      await relay?.stop();
+      await orm.close(true);
+    },
+  };
+}
+
+function routes(contextOf: (call: Call) => AppContext): Router {
+  const router = createRouter();
+  router.add(PlanService, planService(contextOf));
+  router.add(SubscriptionService, subscriptionService(contextOf));
+  router.add(WebhookService, webhookService(contextOf));
+  router.add(SandboxService, sandboxService(contextOf));
+  return router;
+}
+
+type Loop = [name: 'webhooks' | 'renewals' | 'sweeper' | 'transitions', work: () => Promise<number>, lanes: number];
+
+function loops(config: Config, contextFor: (actor: Actor) => AppContext): Loop[] {
+  const contextOf = (id: string) => contextFor({ kind: 'system', id });
+  const found: Loop[] = [];
+  if (config.roles.has('api')) {
+    const ctx = contextFor({ kind: 'provider', id: 'sandbox' });
+    found.push(['webhooks', () => processWebhookEvents(ctx), 1]);
+  }
+  if (config.roles.has('renewals')) {
+    const [renewals, sweeper, transitions] = [contextOf('renewals'), contextOf('sweeper'), contextOf('transitions')];
+    found.push(
+      ['renewals', () => renewDue(renewals), renewalLanes],
+      ['sweeper', () => followAttempts(sweeper), 1],
+      ['transitions', () => runTransitions(transitions), 1],
+    );
+  }
+  return found;
+}
+
+function listeners(config: Config, log: Logger, router: Router, orm: MikroORM, relay: Relay | undefined): Transport {
+  let natsSeen = false;
+  return createTransport({
+    router,
+    verifier: createTokenVerifier({
+      publicKeyPem: config.auth.publicKeyPem,
+      issuer: config.auth.issuer,
+      audience: config.auth.audience,
+      lifetimeMaxS: config.auth.tokenLifetimeMaxS,
+    }),
+    log,
+    host: config.host,
+    httpPort: config.httpPort,
+    grpcPort: config.grpcPort,
+    reflection: config.reflection,
+    readiness: async () => {
+      // A broker that goes away later takes no replica out of service: calls go on, messages wait in the outbox.
+      natsSeen ||= relay?.status().connected ?? true;
+      return { database: await orm.isConnected(), nats: natsSeen };
+    },
+    describeUnknownError: describeDatabaseError,
+  });
+}
+
+/** A commit that the disk does not have yet would be a lost decision about money. */
+async function assertDurable(orm: MikroORM): Promise<void> {
+  const { rows } = await sql<{ synchronous_commit: string }>`show synchronous_commit`.execute(
+    orm.em.fork().getKysely(),
+  );
+  if (rows[0]!.synchronous_commit === 'off') throw new Error('the database runs with synchronous_commit = off');
+}
+
+/** The first start of a sandbox sets its clock to the present; from then on it flows and can be moved forward. */
+async function startSandboxClock(orm: MikroORM, provider: SandboxProvider, log: Logger): Promise<void> {
+  const now = await inTransaction(orm.em, async (tx) => {
+    const { rows } = await sql<{ now: string; running: boolean | null }>`
+      select business_now()::text as now, (select running from sandbox_clock) as running
+    `.execute(tx.getKysely());
+    const at = Temporal.Instant.from(rows[0]!.now);
+    const running = rows[0]!.running ?? true;
+    if (rows[0]!.running === null) await setSandboxClock(tx, at, running);
+    return { at, running };
+  });
+  try {
+    await provider.setClock(now.at, now.running);
+  } catch (error) {
+    log.warn({ err: error }, "the payment system's clock could not be set; AdvanceClock will set it");
+  }
+}

@@ -1,0 +1,19 @@
+import type { PlanService } from '@cinema-billing/gen/billing/v1/plan_service_pb.ts';
+import { getPlan, listPlans } from '../../catalog/plans-on-sale.ts';
+import type { CallContext } from '../../identity/call-context.ts';
+import type { Call } from '../call.ts';
+import { toPlanMessage } from '../messages/plan.ts';
+import type { ServiceImpl } from '../router.ts';
+
+/** What is on sale. */
+export function planService(contextOf: (call: Call) => CallContext): ServiceImpl<typeof PlanService> {
+  return {
+    async listPlans(call, request) {
+      const plans = await listPlans(contextOf(call), { currencyCode: request.currencyCode || undefined });
+      return { plans: plans.map(toPlanMessage) };
+    },
+    async getPlan(call, request) {
+      return { plan: toPlanMessage(await getPlan(contextOf(call), { code: request.code })) };
+    },
+  };
+}

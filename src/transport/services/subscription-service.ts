@@ -1,0 +1,70 @@
+import { CancelEffective, type SubscriptionService } from '@cinema-billing/gen/billing/v1/subscription_service_pb.ts';
+import { targetUserId } from '../../identity/authorize.ts';
+import { cancelSubscription } from '../../subscriptions/cancel-subscription.ts';
+import { getSubscription } from '../../subscriptions/get-subscription.ts';
+import { listSubscriptionEvents } from '../../subscriptions/list-subscription-events.ts';
+import { listSubscriptions } from '../../subscriptions/list-subscriptions.ts';
+import { resumeSubscription } from '../../subscriptions/resume-subscription.ts';
+import { subscribe, type SubscribeContext } from '../../subscriptions/subscribe.ts';
+import type { Call } from '../call.ts';
+import { toTimestamp } from '../messages/instant.ts';
+import { toSubscriptionEventMessage, toSubscriptionMessage } from '../messages/subscription.ts';
+import type { ServiceImpl } from '../router.ts';
+
+/** A viewer's subscriptions. */
+export function subscriptionService(
+  contextOf: (call: Call) => SubscribeContext,
+): ServiceImpl<typeof SubscriptionService> {
+  return {
+    async subscribe(call, request) {
+      const { requestId, priceId, returnUrl } = request;
+      const userId = targetUserId(call.actor, request.userId);
+      const { subscription, checkout } = await subscribe(contextOf(call), {
+        requestId,
+        userId,
+        priceId: priceId.toLowerCase(),
+        returnUrl,
+      });
+      return {
+        subscription: toSubscriptionMessage(subscription),
+        checkout: { url: checkout.url, expiresAt: toTimestamp(checkout.expiresAt) },
+      };
+    },
+    async getSubscription(call, { subscriptionId }) {
+      const subscription = await getSubscription(contextOf(call), { subscriptionId: subscriptionId.toLowerCase() });
+      return { subscription: toSubscriptionMessage(subscription) };
+    },
+    async listSubscriptions(call, { userId, pageSize, pageToken }) {
+      const page = await listSubscriptions(contextOf(call), {
+        userId: targetUserId(call.actor, userId),
+        pageSize,
+        pageToken,
+      });
+      return { subscriptions: page.items.map(toSubscriptionMessage), nextPageToken: page.nextPageToken };
+    },
+    async listSubscriptionEvents(call, { subscriptionId, pageSize, pageToken }) {
+      const page = await listSubscriptionEvents(contextOf(call), {
+        subscriptionId: subscriptionId.toLowerCase(),
+        pageSize,
+        pageToken,
+      });
+      return { events: page.items.map(toSubscriptionEventMessage), nextPageToken: page.nextPageToken };
+    },
+    async cancelSubscription(call, { requestId, subscriptionId, effective, reason }) {
+      const subscription = await cancelSubscription(contextOf(call), {
+        requestId,
+        subscriptionId: subscriptionId.toLowerCase(),
+        effective: effective === CancelEffective.NOW ? 'now' : 'at-period-end',
+        reason,
+      });
+      return { subscription: toSubscriptionMessage(subscription) };
+    },
+    async resumeSubscription(call, { requestId, subscriptionId }) {
+      const subscription = await resumeSubscription(contextOf(call), {
+        requestId,
+        subscriptionId: subscriptionId.toLowerCase(),
+      });
+      return { subscription: toSubscriptionMessage(subscription) };
+    },
+  };
+}
