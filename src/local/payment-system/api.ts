@@ -1,0 +1,130 @@
+import { createHash, timingSafeEqual } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
+import { ApiError, notFound } from './api-error.ts';
+import { chargeMethod } from './charges.ts';
+import { expireCheckout, openCheckout } from './checkouts.ts';
+import { setClock, showClock } from './clock-api.ts';
+import { never, parseObject, readBody, type Answer } from './http.ts';
+import { createOncePerKey } from './idempotency.ts';
+import type { SavedMethod } from './ledger-line.ts';
+import { refundPayment } from './refunds.ts';
+import { doWhatIsDue, type System } from './system.ts';
+
+const pageSizeMax = 500;
+const pageSizeDefault = 100;
+
+export type Api = (request: IncomingMessage, url: URL) => Promise<Answer | typeof never>;
+
+/** Answers the calls under `/v1/`. Throws an ApiError to refuse one. */
+export function createApi(system: System): Api {
+  const { books } = system;
+  const oncePerKey = createOncePerKey(system);
+  let callsInFlight = 0;
+
+  const clock = async (request: IncomingMessage): Promise<Answer> => {
+    if (request.method === 'POST') await setClock(system, parseObject(await readBody(request)));
+    else if (request.method === 'GET') await doWhatIsDue(system);
+    else throw notFound('call');
+    return { status: 200, body: showClock(system, callsInFlight) };
+  };
+
+  const call = async (request: IncomingMessage, url: URL): Promise<Answer | typeof never> => {
+    const path = url.pathname;
+    switch (`${request.method} ${path}`) {
+      case 'POST /v1/checkouts':
+        return oncePerKey(request, path, (body, key) => openCheckout(books, body, system.baseUrl, key));
+      case 'POST /v1/charges':
+        return oncePerKey(request, path, (body, key) => chargeMethod(books, body, key));
+      case 'POST /v1/refunds':
+        return oncePerKey(request, path, (body, key) => refundPayment(books, body, key));
+    }
+    const body = await withoutKey(system, request.method ?? '', url);
+    await books.settled();
+    return { status: 200, body };
+  };
+
+  return async (request, url) => {
+    authenticate(request, system.apiKey);
+    if (url.pathname === '/v1/test_clock') return clock(request);
+    callsInFlight += 1;
+    try {
+      return await call(request, url);
+    } finally {
+      callsInFlight -= 1;
+    }
+  };
+}
+
+function authenticate(request: IncomingMessage, apiKey: string): void {
+  const given = /^Bearer (.+)$/i.exec(request.headers.authorization ?? '')?.[1] ?? '';
+  const hash = (text: string): Buffer => createHash('sha256').update(text).digest();
+  if (!timingSafeEqual(hash(given), hash(apiKey))) {
+    throw new ApiError(401, 'api_key_invalid', 'the API key is missing or wrong', 'authentication_error');
+  }
+}
+
+async function withoutKey(system: System, method: string, url: URL): Promise<object> {
+  const { state } = system.books;
+  const [, , collection = '', id, action] = url.pathname.split('/');
+  switch (`${method} ${collection}${id === undefined ? '' : '/:id'}${action === undefined ? '' : `/${action}`}`) {
+    case 'GET payments':
+      return listPayments(system, url.searchParams);
+    case 'GET payments/:id':
+      return found(state.payments.get(id!), `payment: ${id}`);
+    case 'GET refunds/:id':
+      return found(state.refunds.get(id!), `refund: ${id}`);
+    case 'GET payment_methods/:id':
+      return showMethod(found(state.methods.get(id!), `payment method: ${id}`));
+    case 'DELETE payment_methods/:id':
+      return detachMethod(system, found(state.methods.get(id!), `payment method: ${id}`));
+    case 'POST checkouts/:id/expire':
+      return expire(system, id!);
+    default:
+      throw notFound('call');
+  }
+}
+
+function found<T>(value: T | undefined, what: string): T {
+  if (value === undefined) throw notFound(what);
+  return value;
+}
+
+function listPayments({ books }: System, query: URLSearchParams): object {
+  const { payments, paymentIds, positions, byReference } = books.state;
+  const reference = query.get('reference');
+  if (reference !== null) return { data: (byReference.get(reference) ?? []).map((id) => payments.get(id)) };
+  const after = query.get('after') ?? '';
+  const position = after === '' ? -1 : positions.get(after);
+  if (position === undefined) throw new ApiError(400, 'parameter_invalid', 'after is not the id of a payment');
+  const limit = Number(query.get('limit') ?? pageSizeDefault);
+  if (!Number.isInteger(limit) || limit < 1 || limit > pageSizeMax) {
+    throw new ApiError(400, 'parameter_invalid', `limit is not a whole number from 1 to ${pageSizeMax}`);
+  }
+  const end = position + 1 + limit;
+  const data = paymentIds.slice(position + 1, end).map((id) => payments.get(id));
+  return { data, has_more: end < paymentIds.length };
+}
+
+/** How its card behaves is the system's secret. */
+function showMethod({ id, customer, brand, last4, expiry_month, expiry_year, detached }: SavedMethod): object {
+  return { id, customer, brand, last4, expiry_month, expiry_year, detached };
+}
+
+async function detachMethod({ books }: System, method: SavedMethod): Promise<object> {
+  const detached: SavedMethod = { ...method, detached: true };
+  if (!method.detached) await books.record({ type: 'method_detached', at: books.clock.now(), method: detached });
+  return showMethod(detached);
+}
+
+/** Money that came before stays: the answer is then a succeeded payment. */
+async function expire(system: System, id: string): Promise<object> {
+  const { books, webhooks } = system;
+  await doWhatIsDue(system);
+  const payment = books.state.payments.get(id);
+  if (payment?.kind !== 'checkout') throw notFound(`checkout: ${id}`);
+  if (payment.status !== 'open') return payment;
+  const line = expireCheckout(books, payment);
+  await books.record(line);
+  webhooks.deliverDue();
+  return line.payment!;
+}

@@ -1,0 +1,108 @@
+import type { BehaviourName, Card } from './cards.ts';
+
+/** A payment as the API and the webhooks show it, and as the ledger keeps it. Instants are ISO, by the test clock. */
+export interface PaymentObject {
+  readonly id: string;
+  readonly kind: 'checkout' | 'off_session';
+  readonly status: 'open' | 'succeeded' | 'declined' | 'expired';
+  readonly amount_minor: string;
+  readonly currency: string;
+  readonly customer: string;
+  readonly customer_reference: string;
+  readonly payment_method: PaymentMethodObject | null;
+  readonly reference: string;
+  readonly description: string;
+  /** Of the latest try; an open checkout can have one. */
+  readonly decline_code: string | null;
+  readonly decline_kind: 'soft' | 'hard' | null;
+  readonly refunded_minor: string;
+  readonly page_url: string | null;
+  readonly created_at: string;
+  readonly settled_at: string | null;
+  readonly expires_at: string | null;
+}
+
+export interface PaymentMethodObject {
+  readonly id: string;
+  readonly brand: string;
+  readonly last4: string;
+  readonly expiry_month: number;
+  readonly expiry_year: number;
+}
+
+export interface RefundObject {
+  readonly id: string;
+  readonly payment: string;
+  readonly status: 'succeeded';
+  readonly amount_minor: string;
+  readonly currency: string;
+  readonly reference: string;
+  readonly created_at: string;
+}
+
+/** A saved card and whose it is. */
+export interface SavedMethod extends PaymentMethodObject {
+  readonly customer: string;
+  readonly behaviour: BehaviourName;
+  readonly detached: boolean;
+}
+
+/** What a call with an idempotency key did. The answer is the line's refund, or else its payment. */
+export interface KeyUse {
+  readonly key: string;
+  readonly request_hash: string;
+  /** False when the caller never got, and never will get, an answer. */
+  readonly answered: boolean;
+}
+
+export type EventType = 'payment.succeeded' | 'payment.declined' | 'payment.expired' | 'refund.succeeded';
+
+/** A webhook to send. What it tells is the line's payment, and its refund. */
+export interface LedgerEvent {
+  readonly id: string;
+  readonly type: EventType;
+}
+
+/** One try to send a webhook. */
+export interface Delivery {
+  readonly event: string;
+  readonly delivered: boolean;
+  /** When to try again; null when delivered or given up. */
+  readonly next_at: string | null;
+}
+
+/** The test clock stood at `now` when the real clock showed `real`. */
+export interface ClockSetting {
+  readonly now: string;
+  readonly real: string;
+  readonly running: boolean;
+}
+
+/**
+ * One line of the ledger: all that one step changed, so that a crash leaves the whole step or nothing. A payment, a
+ * method or a refund is written as it is after the step.
+ */
+export interface LedgerLine {
+  readonly type:
+    | 'checkout_opened'
+    | 'card_tried'
+    | 'checkout_expired'
+    | 'charged'
+    | 'refunded'
+    | 'method_detached'
+    | 'webhook_tried'
+    | 'clock_set';
+  /** By the test clock. */
+  readonly at: string;
+  readonly payment?: PaymentObject;
+  /** Where the page of an opened checkout sends the customer. */
+  readonly return_url?: string;
+  /** The card of a try on the page. */
+  readonly card?: Card;
+  readonly method?: SavedMethod;
+  readonly refund?: RefundObject;
+  readonly key?: KeyUse;
+  readonly event?: LedgerEvent;
+  readonly delivery?: Delivery;
+  readonly clock?: ClockSetting;
+}

@@ -1,0 +1,109 @@
+import type { ClockSetting, LedgerEvent, LedgerLine, PaymentObject, RefundObject, SavedMethod } from './ledger-line.ts';
+
+/** What a call with an idempotency key did. */
+export interface UsedKey {
+  readonly requestHash: string;
+  readonly answered: boolean;
+  readonly answer: PaymentObject | RefundObject;
+}
+
+/** A webhook that is not delivered yet. */
+export interface PendingEvent extends LedgerEvent {
+  readonly createdAt: string;
+  readonly payment: PaymentObject;
+  readonly refund: RefundObject | undefined;
+  triesCount: number;
+  /** By the test clock, ms since the epoch. */
+  nextTryMs: number;
+}
+
+/** Everything the system knows, as the ledger's lines tell it. */
+export interface State {
+  /** In creation order. */
+  readonly payments: Map<string, PaymentObject>;
+  readonly paymentIds: string[];
+  readonly positions: Map<string, number>;
+  readonly byReference: Map<string, string[]>;
+  readonly returnUrls: Map<string, string>;
+  /** Checkout id → when it expires, ms since the epoch. */
+  readonly openCheckouts: Map<string, number>;
+  /** The merchant's customer reference → our customer id, and back. */
+  readonly customers: Map<string, string>;
+  readonly customerReferences: Map<string, string>;
+  readonly methods: Map<string, SavedMethod>;
+  readonly refunds: Map<string, RefundObject>;
+  readonly keys: Map<string, UsedKey>;
+  readonly pendingEvents: Map<string, PendingEvent>;
+  clock: ClockSetting | undefined;
+  /** Of the last line; undefined before the first. By the test clock. */
+  latestAt: string | undefined;
+}
+
+/** The state before the first line. */
+export function emptyState(): State {
+  return {
+    payments: new Map(),
+    paymentIds: [],
+    positions: new Map(),
+    byReference: new Map(),
+    returnUrls: new Map(),
+    openCheckouts: new Map(),
+    customers: new Map(),
+    customerReferences: new Map(),
+    methods: new Map(),
+    refunds: new Map(),
+    keys: new Map(),
+    pendingEvents: new Map(),
+    clock: undefined,
+    latestAt: undefined,
+  };
+}
+
+/** Takes one line into the state. The same lines in the same order always give the same state. */
+export function applyLine(state: State, line: LedgerLine): void {
+  state.latestAt = line.at;
+  if (line.payment) applyPayment(state, line.payment);
+  if (line.payment && line.return_url) state.returnUrls.set(line.payment.id, line.return_url);
+  if (line.method) state.methods.set(line.method.id, line.method);
+  if (line.refund) state.refunds.set(line.refund.id, line.refund);
+  if (line.clock) state.clock = line.clock;
+  if (line.key) {
+    const { key, request_hash: requestHash, answered } = line.key;
+    state.keys.set(key, { requestHash, answered, answer: (line.refund ?? line.payment)! });
+  }
+  if (line.event) {
+    state.pendingEvents.set(line.event.id, {
+      ...line.event,
+      createdAt: line.at,
+      payment: line.payment!,
+      refund: line.refund,
+      triesCount: 0,
+      nextTryMs: Date.parse(line.at),
+    });
+  }
+  if (line.delivery) applyDelivery(state, line.delivery);
+}
+
+function applyPayment(state: State, payment: PaymentObject): void {
+  const { id, reference, customer } = payment;
+  if (!state.payments.has(id)) {
+    state.positions.set(id, state.paymentIds.length);
+    state.paymentIds.push(id);
+    const same = state.byReference.get(reference);
+    if (same) same.push(id);
+    else state.byReference.set(reference, [id]);
+    state.customers.set(payment.customer_reference, customer);
+    state.customerReferences.set(customer, payment.customer_reference);
+  }
+  state.payments.set(id, payment);
+  if (payment.status === 'open') state.openCheckouts.set(id, Date.parse(payment.expires_at!));
+  else state.openCheckouts.delete(id);
+}
+
+function applyDelivery(state: State, delivery: NonNullable<LedgerLine['delivery']>): void {
+  const event = state.pendingEvents.get(delivery.event);
+  if (!event) return;
+  event.triesCount += 1;
+  if (delivery.next_at === null) state.pendingEvents.delete(delivery.event);
+  else event.nextTryMs = Date.parse(delivery.next_at);
+}

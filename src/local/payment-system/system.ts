@@ -1,0 +1,29 @@
+import type { Books } from './books.ts';
+import { expireCheckout } from './checkouts.ts';
+import type { Webhooks } from './webhooks.ts';
+
+/** What the parts that answer calls share. */
+export interface System {
+  readonly books: Books;
+  readonly webhooks: Webhooks;
+  readonly apiKey: string;
+  /** Where this program listens: `http://127.0.0.1:8090`. */
+  readonly baseUrl: string;
+}
+
+/** Does all that is due by the test clock: expires checkouts, sends webhooks. */
+export async function doWhatIsDue({ books, webhooks }: System): Promise<void> {
+  const nowMs = books.clock.nowMs();
+  const expired = [...books.state.openCheckouts].filter(([, expiresMs]) => expiresMs <= nowMs);
+  await Promise.all(expired.map(([id]) => books.record(expireCheckout(books, books.state.payments.get(id)!))));
+  await books.settled();
+  webhooks.deliverDue();
+}
+
+/** When something is due next, after now; undefined when nothing is waiting. Ms since the epoch, by the test clock. */
+export function nextDueMs({ books, webhooks }: System): number | undefined {
+  const instants = [...books.state.openCheckouts.values()];
+  const retryMs = webhooks.nextTryMs();
+  if (retryMs !== undefined) instants.push(retryMs);
+  return instants.length === 0 ? undefined : instants.reduce((a, b) => Math.min(a, b));
+}

@@ -1,0 +1,113 @@
+import { createHmac } from 'node:crypto';
+import type { Books } from './books.ts';
+import type { PendingEvent } from './payments.ts';
+import { isoOf } from './test-clock.ts';
+
+export interface Webhooks {
+  /** Sends what is due. To be called when the clock moved or an event was put on disk. */
+  deliverDue(): void;
+  /** How many are due now or being delivered. */
+  undeliveredCount(): number;
+  /** When the next retry is due, after now; undefined when none is waiting. By the test clock. */
+  nextTryMs(): number | undefined;
+  /** Breaks off what is being sent and sends nothing more. */
+  stop(): Promise<void>;
+}
+
+const second = 1_000;
+const minute = 60 * second;
+const hour = 60 * minute;
+/** After the first failure, the second, …; the last one repeats. */
+const retryDelaysMs = [second, 5 * second, 30 * second, 2 * minute, 10 * minute, hour, 3 * hour, 6 * hour];
+const givenUpAfterMs = 72 * hour;
+const timeoutMs = 5_000;
+const concurrencyMax = 16;
+
+/** Sends the books' events to the merchant until each is answered with 2xx, or for 3 days by the test clock. */
+export function createWebhooks(
+  books: Books,
+  { url, secret, log }: { url: string; secret: string; log: (line: string) => void },
+): Webhooks {
+  const sending = new Map<string, Promise<void>>();
+  const stopped = new AbortController();
+
+  const dueEvents = (): PendingEvent[] => {
+    const nowMs = books.clock.nowMs();
+    return [...books.state.pendingEvents.values()].filter(
+      ({ id, nextTryMs }) => nextTryMs <= nowMs && !sending.has(id),
+    );
+  };
+
+  const send = async (event: PendingEvent): Promise<void> => {
+    // The event may have been decided a moment ago: the merchant must not hear of what a crash could still undo.
+    await books.settled();
+    const problem = await post(url, secret, bodyOf(event), stopped.signal);
+    if (stopped.signal.aborted) return;
+    const nowMs = books.clock.nowMs();
+    const nextMs = nowMs + (retryDelaysMs[event.triesCount] ?? retryDelaysMs.at(-1)!);
+    const isGivenUp = nextMs > Date.parse(event.createdAt) + givenUpAfterMs;
+    if (problem !== undefined) log(`webhook ${event.id}: ${problem}${isGivenUp ? '; given up' : ''}`);
+    const next_at = problem === undefined || isGivenUp ? null : isoOf(nextMs);
+    await books.record({
+      type: 'webhook_tried',
+      at: isoOf(nowMs),
+      delivery: { event: event.id, delivered: problem === undefined, next_at },
+    });
+  };
+
+  const deliverDue = (): void => {
+    if (stopped.signal.aborted || sending.size >= concurrencyMax) return;
+    for (const event of dueEvents().slice(0, concurrencyMax - sending.size)) {
+      const done = send(event)
+        .catch((error: unknown) => log(`webhook ${event.id}: ${String(error)}`))
+        .finally(() => {
+          sending.delete(event.id);
+          deliverDue();
+        });
+      sending.set(event.id, done);
+    }
+  };
+
+  return {
+    deliverDue,
+    undeliveredCount: () => dueEvents().length + sending.size,
+    nextTryMs() {
+      const nowMs = books.clock.nowMs();
+      const later = [...books.state.pendingEvents.values()].map((event) => event.nextTryMs).filter((ms) => ms > nowMs);
+      return later.length === 0 ? undefined : later.reduce((a, b) => Math.min(a, b));
+    },
+    async stop() {
+      stopped.abort();
+      await Promise.all(sending.values());
+    },
+  };
+}
+
+/** The header that proves who sent a webhook: HMAC-SHA256 over `<unix seconds>.<raw body>`. */
+export function signatureOf(secret: string, unixSeconds: number, body: string): string {
+  const mac = createHmac('sha256', secret).update(`${unixSeconds}.${body}`).digest('hex');
+  return `t=${unixSeconds},v1=${mac}`;
+}
+
+function bodyOf({ id, type, createdAt, payment, refund }: PendingEvent): string {
+  return JSON.stringify({ id, type, created_at: createdAt, data: refund ? { payment, refund } : { payment } });
+}
+
+/** Answers why the merchant does not have it, or undefined when it has. */
+async function post(url: string, secret: string, body: string, stopped: AbortSignal): Promise<string | undefined> {
+  const signature = signatureOf(secret, Math.floor(Date.now() / 1_000), body);
+  try {
+    const response = await fetch(url, {
+      method: 'POST',
+      body,
+      headers: { 'content-type': 'application/json', 'sandbox-signature': signature },
+      redirect: 'manual',
+      signal: AbortSignal.any([stopped, AbortSignal.timeout(timeoutMs)]),
+    });
+    await response.body?.cancel();
+    return response.ok ? undefined : `answered ${response.status}`;
+  } catch (error) {
+    const { message, cause } = error as Error;
+    return cause instanceof Error ? cause.message || String(cause) : message;
+  }
+}
