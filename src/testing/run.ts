@@ -1,0 +1,108 @@
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { delimiter, dirname, join, relative } from 'node:path';
+import { migrateDatabase } from '../db/migrate.ts';
+import { findNatsServer } from '../local/find-nats-server.ts';
+import { startGuarded, type Guarded } from '../local/guard.ts';
+import { LocalError } from '../local/local-error.ts';
+import { ensureDatabase, startPostgres } from '../local/postgres.ts';
+import { untilAskedToStop } from '../local/until-asked-to-stop.ts';
+import { countTests } from './test-counts.ts';
+
+const root = join(import.meta.dirname, '../..');
+const template = 'billing_template';
+const concurrency = 2;
+const slowestShown = 10;
+/** Several replicas of the service in each of the files that run side by side, each with a pool of its own. */
+const maxConnections = 400;
+
+/** `npm test -- [files and options of ava]`. Answers ava's exit status. */
+async function main(args: readonly string[]): Promise<number> {
+  const env = { ...(process.env as Record<string, string>) };
+  const asked = untilAskedToStop(Boolean(env['npm_lifecycle_event']));
+  // Everything that a run writes is in here, also what the tests put into "the temporary folder".
+  const dir = mkdtempSync(join(tmpdir(), 'billing-test-'));
+  const [temporary, durations] = [join(dir, 'tmp'), join(dir, 'durations')];
+  for (const folder of [temporary, durations]) mkdirSync(folder);
+  try {
+    const natsServer = await findNatsServer({ env, cacheDir: join(root, '.local/cache'), progress: console.log });
+    const postgres = await startPostgres({
+      folder: join(dir, 'postgres'),
+      logFile: join(dir, 'postgres.log'),
+      password: 'test',
+      settings: { max_connections: String(maxConnections) },
+      env,
+    });
+    try {
+      await ensureDatabase(postgres, template);
+      await migrateDatabase(postgres.url(template));
+      const ava = await startAva(args, {
+        ...env,
+        TMPDIR: temporary,
+        PATH: [env['PATH'], dirname(natsServer)].join(delimiter),
+        BILLING_TEST_POSTGRES_URL: postgres.url('postgres'),
+        BILLING_TEST_TEMPLATE: template,
+        BILLING_TEST_NATS_SERVER: natsServer,
+        BILLING_TEST_DURATIONS_DIR: durations,
+      });
+      void asked.then(() => ava.stop());
+      const report = await printAndKeep(ava);
+      const { status } = await ava.ended;
+      printSlowest(durations);
+      const { passed, failed } = countTests(report, status);
+      console.log(`\n${passed} passed, ${failed} failed`);
+      return status;
+    } finally {
+      await postgres.stop();
+    }
+  } finally {
+    rmSync(dir, { recursive: true, force: true });
+  }
+}
+
+function startAva(args: readonly string[], env: Record<string, string>): Promise<Guarded> {
+  return startGuarded({
+    name: 'ava',
+    command: process.execPath,
+    args: [
+      join(root, 'node_modules/ava/entrypoints/cli.js'),
+      `--concurrency=${concurrency}`,
+      '--node-arguments=--import=./src/testing/measure-file.ts',
+      ...args,
+    ],
+    // ava sees a pipe; its colours are wanted where we have a terminal.
+    env: process.stdout.isTTY ? { FORCE_COLOR: '1', ...env } : env,
+    cwd: root,
+    stopSignal: 'INT',
+  });
+}
+
+async function printAndKeep(ava: Guarded): Promise<string> {
+  const chunks: Buffer[] = [];
+  ava.stderr!.pipe(process.stderr, { end: false });
+  for await (const chunk of ava.stdout!) {
+    chunks.push(chunk as Buffer);
+    process.stdout.write(chunk as Buffer);
+  }
+  return Buffer.concat(chunks).toString();
+}
+
+function printSlowest(durations: string): void {
+  const measured = readdirSync(durations)
+    .map((name) => JSON.parse(readFileSync(join(durations, name), 'utf8')) as { file: string; durationMs: number })
+    .sort((a, b) => b.durationMs - a.durationMs)
+    .slice(0, slowestShown);
+  if (measured.length === 0) return;
+  console.log(`\nThe slowest test files:`);
+  for (const { file, durationMs } of measured) {
+    console.log(`${(durationMs / 1_000).toFixed(1).padStart(8)} s  ${relative(root, file)}`);
+  }
+}
+
+main(process.argv.slice(2)).then(
+  (status) => process.exit(status),
+  (error: unknown) => {
+    console.error(error instanceof LocalError ? `npm test: ${error.message}` : error);
+    process.exit(1);
+  },
+);

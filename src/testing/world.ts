@@ -1,0 +1,176 @@
+import { randomUUID } from 'node:crypto';
+import { Pool } from 'pg';
+import { SandboxService } from '@cinema-billing/gen/billing/sandbox/v1/sandbox_service_pb.ts';
+import { PlanService } from '@cinema-billing/gen/billing/v1/plan_service_pb.ts';
+import { SubscriptionService } from '@cinema-billing/gen/billing/v1/subscription_service_pb.ts';
+import { grpcClient } from '../cli/grpc-client.ts';
+import { plantPlans as plantPlansOfDemo } from '../local/demo-data.ts';
+import { startAuthDouble, type TestAuthDouble } from './auth-double.ts';
+import { createTestDatabase } from './database.ts';
+import { startNatsServer, type TestNatsServer } from './nats-server.ts';
+import { startPaymentSystem, type TestPaymentSystem } from './payment-system.ts';
+import { startService, type TestService } from './service.ts';
+import { waitUntil } from './wait-until.ts';
+import { startWebhookGate, type WebhookGate } from './webhook-gate.ts';
+
+export type Row = Record<string, unknown>;
+
+/** Everything real, each a process of its own: database, NATS, payment system, Auth double, service. */
+export interface World {
+  readonly databaseUrl: string;
+  readonly nats: TestNatsServer;
+  readonly auth: TestAuthDouble;
+  readonly paymentSystem: TestPaymentSystem;
+  /** Between the payment system and the replica that was started last. */
+  readonly webhooks: WebhookGate;
+  /** The replica that was started first; `startReplica` adds others. */
+  service: TestService;
+  /** Price ids by plan code; monthly. */
+  readonly prices: Readonly<Record<'basic' | 'premium', string>>;
+  /** Reads the database, not through the service. */
+  query(text: string, values?: unknown[]): Promise<Row[]>;
+  startReplica(env?: Record<string, string>): Promise<TestService>;
+  clients(service?: TestService): ReturnType<typeof clientsOf>;
+  /** A viewer who has paid, with a card of the payment system's list. */
+  subscriber(card?: string): Promise<{ userId: string; subscriptionId: string; token: string }>;
+  /** Moves the business clock and waits until all that was due on the way is done. */
+  advance(span: { days?: number; hours?: number }): Promise<void>;
+  stop(): Promise<void>;
+}
+
+export interface WorldOptions {
+  /** Where the business clock stands at the start; it only moves when the test moves it. */
+  at?: string;
+  env?: Record<string, string>;
+  /** The plans that `npm start` sells, instead of the two of the tests. */
+  demoPlans?: boolean;
+}
+
+const day = 86_400;
+const advanceCallsMax = 100;
+
+/** Starts a world of its own for a test file. */
+export async function startWorld(options: WorldOptions = {}): Promise<World> {
+  const database = await createTestDatabase();
+  const sql = new Pool({ connectionString: database.url, max: 4 });
+  const query = async (text: string, values: unknown[] = []) => (await sql.query(text, values)).rows as Row[];
+  const prices = options.demoPlans ? await plantDemoPlans(database.url, query) : await plantPlans(query);
+  const at = options.at ?? '2027-01-15T09:00:00Z';
+  await query(`insert into sandbox_clock (set_to, set_at, running) values ($1, clock_timestamp(), false)`, [at]);
+  const nats = await startNatsServer();
+  const auth = await startAuthDouble({ natsUrl: nats.url });
+  const webhooks = await startWebhookGate();
+  const paymentSystem = await startPaymentSystem({ webhookUrl: webhooks.url });
+  const env = {
+    BILLING_PORT: '0',
+    BILLING_GRPC_PORT: '0',
+    BILLING_DATABASE_URL: database.url,
+    BILLING_NATS_URL: nats.url,
+    BILLING_AUTH_PUBLIC_KEY: auth.publicKeyPem,
+    BILLING_AUTH_ISSUER: auth.issuer,
+    BILLING_AUTH_AUDIENCE: auth.audience,
+    PAYMENT_PROVIDER: 'sandbox',
+    SANDBOX_PAYMENT_URL: paymentSystem.url,
+    SANDBOX_PAYMENT_API_KEY: paymentSystem.apiKey,
+    SANDBOX_PAYMENT_WEBHOOK_SECRET: paymentSystem.webhookSecret,
+    ...options.env,
+  };
+  const replicas: TestService[] = [];
+  const startReplica = async (more: Record<string, string> = {}) => {
+    const replica = await startService({ ...env, ...more });
+    replicas.push(replica);
+    webhooks.target = `${replica.httpUrl}/v1/webhooks/sandbox`;
+    return replica;
+  };
+  const world: World = {
+    databaseUrl: database.url,
+    nats,
+    auth,
+    paymentSystem,
+    prices,
+    query,
+    webhooks,
+    service: await startReplica(),
+    startReplica: (more) => startReplica(more),
+    clients: (service = world.service) => clientsOf(service),
+    subscriber: (card) => takeOut(world, card),
+    advance: (span) => advance(world, span),
+    async stop() {
+      await Promise.all(replicas.map((replica) => replica.stop()));
+      await Promise.all([paymentSystem.stop(), auth.stop(), sql.end(), webhooks.stop()]);
+      await nats.remove();
+      await database.drop();
+    },
+  };
+  return world;
+}
+
+function clientsOf(service: TestService) {
+  return {
+    plans: grpcClient(PlanService, service.grpcAddress),
+    subscriptions: grpcClient(SubscriptionService, service.grpcAddress),
+    sandbox: grpcClient(SandboxService, service.grpcAddress),
+  };
+}
+
+async function plantPlans(query: World['query']): Promise<World['prices']> {
+  const plant = async (code: string, features: string[], amountMinor: number) => {
+    const [planId, priceId] = [randomUUID(), randomUUID()];
+    await query(`insert into plan values ($1, $2, $2, '', $3, 'cinema', null, '2027-01-01')`, [planId, code, features]);
+    await query(`insert into price values ($1, $2, 'RUB', $3, 'month', 1, '2027-01-01')`, [
+      priceId,
+      planId,
+      amountMinor,
+    ]);
+    return priceId;
+  };
+  return {
+    basic: await plant('basic', ['catalog.base'], 29_900),
+    premium: await plant('premium', ['catalog.base', 'catalog.premieres', 'video.uhd'], 99_900),
+  };
+}
+
+async function plantDemoPlans(databaseUrl: string, query: World['query']): Promise<World['prices']> {
+  await plantPlansOfDemo(databaseUrl);
+  const monthly = async (code: string) => {
+    const [row] = await query(
+      `select price.id from price join plan on plan.id = plan_id where code = $1 and interval_unit = 'month'`,
+      [code],
+    );
+    return row!['id'] as string;
+  };
+  return { basic: await monthly('basic'), premium: await monthly('premium') };
+}
+
+async function takeOut(
+  world: World,
+  card?: string,
+): Promise<{ userId: string; subscriptionId: string; token: string }> {
+  const userId = randomUUID();
+  const token = await world.auth.token({ sub: userId });
+  const { subscriptions } = world.clients();
+  const { subscription, checkout } = await subscriptions.subscribe(
+    { requestId: randomUUID(), priceId: world.prices.basic },
+    { token },
+  );
+  await world.paymentSystem.pay(checkout!.url, card);
+  const subscriptionId = subscription!.id;
+  await waitUntil('the payment activates the subscription', async () => {
+    const [row] = await world.query(`select status from subscription where id = $1`, [subscriptionId]);
+    return row?.['status'] === 'ACTIVE';
+  });
+  subscriptions.close();
+  return { userId, subscriptionId, token };
+}
+
+async function advance(world: World, { days = 0, hours = 0 }: { days?: number; hours?: number }): Promise<void> {
+  const { sandbox } = world.clients();
+  const { now } = await sandbox.getClock({});
+  const seconds = now!.seconds + BigInt(days * day + hours * 3_600);
+  const to = { seconds, nanos: now!.nanos };
+  for (let call = 0; call < advanceCallsMax; call++) {
+    const { done } = await sandbox.advanceClock({ target: { case: 'to', value: to } });
+    if (done) return sandbox.close();
+  }
+  throw new Error('the clock did not reach its target');
+}
