@@ -95,7 +95,11 @@ test('the first decline stores both deadlines, and later ones do not move them',
 });
 
 test('a hard decline is not tried again', (t) => {
-  const { after } = declineRenewal(active, { declineCode: 'stolen_card', hard: true, failedAttempts: 1 }, at('2027-02-28T12:00:05Z'));
+  const { after } = declineRenewal(
+    active,
+    { declineCode: 'stolen_card', hard: true, failedAttempts: 1 },
+    at('2027-02-28T12:00:05Z'),
+  );
   t.is(after.nextChargeAt, null);
   t.is(after.nextTransitionAt?.toString(), '2027-03-07T12:00:05Z');
 });
@@ -147,5 +151,8 @@ test('what ends has nothing left to happen to it', (t) => {
 });
 
 test("Auth is told codes, never a person's words", (t) => {
-  t.is(cancel(active, 'now', 'my neighbour Ivan is too loud', at('2027-02-10T00:00:00Z')).entitlement?.reason, 'CANCELED');
+  t.is(
+    cancel(active, 'now', 'my neighbour Ivan is too loud', at('2027-02-10T00:00:00Z')).entitlement?.reason,
+    'CANCELED',
+  );
 });
