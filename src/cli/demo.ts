@@ -204,7 +204,7 @@ class Demo {
       'CANCELLATION_UNDONE',
       'CANCELED',
     ];
-    expectEqual('history', events.map(({ kind }) => names[kind]).reverse(), expected);
+    expectEqual('history', events.map(({ kind }) => names[kind]).toReversed(), expected);
     told('the history tells it all', expected.join(' → ').toLowerCase().replaceAll('_', ' '));
   }
 

@@ -33,9 +33,9 @@ const plans = [
 
 /** Viewers with a history; the ids are fixed so that a person can type them. */
 const viewers = [
-  { userId: '00000000-0000-4000-8000-000000000001', plan: 'standard', unit: 'month', then: undefined },
-  { userId: '00000000-0000-4000-8000-000000000002', plan: 'premium', unit: 'year', then: 'cancel at the end' },
-  { userId: '00000000-0000-4000-8000-000000000003', plan: 'basic', unit: 'month', then: 'cancel now' },
+  { userId: '00000000-0000-4000-8000-000000000001', plan: 'standard', unit: 'month', afterwards: undefined },
+  { userId: '00000000-0000-4000-8000-000000000002', plan: 'premium', unit: 'year', afterwards: 'cancel at the end' },
+  { userId: '00000000-0000-4000-8000-000000000003', plan: 'basic', unit: 'month', afterwards: 'cancel now' },
 ] as const;
 
 const monthsPaidOfYear = 10;
@@ -101,8 +101,8 @@ export async function liveDemoLives(system: { grpcAddress: string; authUrl: stri
       await untilActive(
         async () => (await subscriptions.getSubscription({ subscriptionId }, { token })).subscription!.status,
       );
-      if (viewer.then === undefined) continue;
-      const effective = viewer.then === 'cancel now' ? CancelEffective.NOW : CancelEffective.AT_PERIOD_END;
+      if (viewer.afterwards === undefined) continue;
+      const effective = viewer.afterwards === 'cancel now' ? CancelEffective.NOW : CancelEffective.AT_PERIOD_END;
       await subscriptions.cancelSubscription(
         { requestId: newId(), subscriptionId, effective, reason: 'demo data' },
         { token },

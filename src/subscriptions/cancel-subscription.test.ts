@@ -137,7 +137,7 @@ test.serial('an unpaid subscription ends at once and its page takes no more mone
   );
   t.is(canceled.subscription!.status, SubscriptionStatus.INCOMPLETE_EXPIRED);
   await world.paymentSystem.pay(checkout!.url);
-  const [payment] = (await world.paymentSystem.payments()).filter(({ page_url }) => page_url === checkout!.url);
+  const payment = (await world.paymentSystem.payments()).find(({ page_url }) => page_url === checkout!.url);
   t.is(payment!.status, 'expired');
 });
 
