@@ -1,0 +1,173 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, normalize } from 'node:path';
+import test from 'ava';
+
+interface Source {
+  /** From the root: src/catalog/plan.ts */
+  path: string;
+  text: string;
+}
+
+interface Violation {
+  path: string;
+  rule: string;
+  what: string;
+}
+
+/** Who may import whom inside src; a folder may always import itself. Everything else is a wrong direction. */
+const mayImport: Record<string, string[]> = {
+  lib: [],
+  config: ['lib'],
+  db: ['lib'],
+  identity: ['db', 'lib'],
+  outbox: ['identity', 'db', 'lib'],
+  catalog: ['outbox', 'identity', 'db', 'lib'],
+  payments: ['outbox', 'identity', 'db', 'lib'],
+  entitlements: ['catalog', 'outbox', 'identity', 'db', 'lib'],
+  subscriptions: ['catalog', 'payments', 'entitlements', 'outbox', 'identity', 'db', 'lib'],
+  renewals: ['subscriptions', 'catalog', 'payments', 'entitlements', 'outbox', 'identity', 'db', 'lib'],
+  sandbox: ['renewals', 'subscriptions', 'payments', 'identity', 'db', 'lib'],
+  transport: ['sandbox', 'renewals', 'subscriptions', 'catalog', 'payments', 'entitlements', 'identity', 'lib'],
+  'local/payment-system': ['lib'],
+  'local/auth-double': ['lib'],
+  local: ['cli', 'config', 'db', 'lib'],
+  cli: ['config', 'lib'],
+  testing: ['*'],
+  // main.ts, app.ts, entities.ts
+  '': ['*'],
+};
+
+/** Packages that only these folders may import (tests and testing/ may import all). */
+const packageHomes: [pattern: RegExp, folders: string[]][] = [
+  [/^jose$/, ['identity']],
+  [/^@nats-io\//, ['outbox', 'local/auth-double']],
+  [/^@connectrpc\//, ['transport']],
+  [/^@grpc\/grpc-js$|^grpc-health-check$/, ['transport', 'cli']],
+  [/^@bufbuild\//, ['transport', 'outbox', 'local/auth-double', 'cli', 'local']],
+  [/^@cinema-billing\/gen\//, ['transport', 'outbox', 'local', 'local/auth-double', 'cli', '']],
+  [/^pg$/, ['db', 'local']],
+  [/^croner$/, ['renewals']],
+  [
+    /^kysely$|^@mikro-orm\//,
+    ['db', 'identity', 'outbox', 'catalog', 'payments', 'entitlements', 'subscriptions', 'renewals', 'sandbox', ''],
+  ],
+];
+
+/** Business time comes from the database's clock. These read real time on purpose. */
+const realTimeAllowed: Record<string, string> = {
+  'src/payments/providers/sandbox/sandbox-webhook.ts': 'the age of a signature is real time',
+  'src/subscriptions/subscribe.ts': 'the lease of a call under way is real time',
+};
+const domains = new Set(['catalog', 'payments', 'entitlements', 'subscriptions', 'renewals']);
+
+const functionLinesMax = 70;
+const fileLinesMax = 300;
+
+function folderOf(path: string): string {
+  const folder = dirname(path).replace(/^src\/?/, '');
+  if (folder.startsWith('local/')) return folder.split('/').slice(0, 2).join('/');
+  return folder === '.' ? '' : folder.split('/')[0]!;
+}
+
+const isTest = (path: string) => path.endsWith('.test.ts') || path.startsWith('src/testing/');
+
+function importsOf(text: string): string[] {
+  return [...text.matchAll(/^(?:import|export)\s[^;]*?from\s+'([^']+)'|^import '([^']+)'/gm)].map(
+    ([, from, bare]) => from ?? bare!,
+  );
+}
+
+/** Everything that is against the rules of the house. */
+function violationsIn(sources: readonly Source[]): Violation[] {
+  return sources.flatMap(({ path, text }) => {
+    const found: Violation[] = [];
+    const note = (rule: string, what: string) => found.push({ path, rule, what });
+    const folder = folderOf(path);
+    for (const specifier of importsOf(text)) {
+      if (specifier.startsWith('.')) checkDirection(path, folder, specifier, note);
+      else if (!isTest(path)) {
+        for (const [pattern, homes] of packageHomes) {
+          if (pattern.test(specifier) && !homes.includes(folder)) note('package out of its home', specifier);
+        }
+      }
+    }
+    if (/(^|\/)index\.ts$/.test(path) || /^export \* from/m.test(text)) note('barrel', path);
+    if (path === 'src/tidy.test.ts') return found;
+    const mayReadEnvironment = isTest(path) || folder === 'config' || /^src\/local\/[a-z-]+\/main\.ts$/.test(path);
+    if (!mayReadEnvironment && /process\.env\b/.test(text)) note('environment', 'process.env outside config/');
+    if (/\btest(\.serial)?\.(only|todo|failing)\b/.test(text)) note('unfinished test', 'only, todo or failing');
+    if (domains.has(folder) && !isTest(path) && !(path in realTimeAllowed)) {
+      if (/\bDate\.now\(|new Date\(\)|Temporal\.Now\b/.test(text)) note('real time', 'business time is the database’s');
+    }
+    if (!isTest(path) && /\bas any\b|: any\b/.test(text)) note('any', 'a type that checks nothing');
+    if (!isTest(path) && /\/(home|root|Users|work)\/\w+/.test(text)) note('machine path', 'a path of a developer machine');
+    return found;
+  });
+}
+
+function checkDirection(
+  path: string,
+  folder: string,
+  specifier: string,
+  note: (rule: string, what: string) => void,
+): void {
+  const target = normalize(join(dirname(path), specifier));
+  const to = folderOf(target);
+  if (isTest(path) || to === folder) return;
+  if (to === 'testing') return note('testing', `${target} is for tests`);
+  const allowed = mayImport[folder];
+  if (allowed === undefined) return note('unknown folder', folder);
+  if (!allowed.includes('*') && !allowed.includes(to)) note('direction', `${folder} → ${to || 'app'}`);
+}
+
+function readSources(): Source[] {
+  const root = join(import.meta.dirname, '..');
+  return readdirSync(import.meta.dirname, { recursive: true, encoding: 'utf8' })
+    .filter((file) => file.endsWith('.ts'))
+    .map((file) => ({ path: `src/${file}`, text: readFileSync(join(root, 'src', file), 'utf8') }));
+}
+
+const planted: [rule: string, source: Source][] = [
+  ['direction', { path: 'src/payments/x.ts', text: "import { a } from '../subscriptions/y.ts';" }],
+  ['direction', { path: 'src/local/auth-double/x.ts', text: "import { a } from '../../outbox/y.ts';" }],
+  ['testing', { path: 'src/catalog/x.ts', text: "import { a } from '../testing/y.ts';" }],
+  ['unknown folder', { path: 'src/helpers/x.ts', text: "import { a } from '../lib/y.ts';" }],
+  ['package out of its home', { path: 'src/subscriptions/x.ts', text: "import { jwtVerify } from 'jose';" }],
+  ['package out of its home', { path: 'src/subscriptions/x.ts', text: "import type { A } from '@nats-io/jetstream';" }],
+  ['package out of its home', { path: 'src/transport/x.ts', text: "import { sql } from 'kysely';" }],
+  ['barrel', { path: 'src/catalog/index.ts', text: '' }],
+  ['barrel', { path: 'src/catalog/all.ts', text: "export * from './plan.ts';" }],
+  ['environment', { path: 'src/transport/x.ts', text: "const port = process.env['PORT'];" }],
+  ['unfinished test', { path: 'src/catalog/x.test.ts', text: "test.only('a', () => {});" }],
+  ['real time', { path: 'src/renewals/x.ts', text: 'const now = Date.now();' }],
+  ['any', { path: 'src/catalog/x.ts', text: 'const a = b as any;' }],
+  ['machine path', { path: 'src/catalog/x.ts', text: "const a = '/home/ivan/billing';" }],
+];
+
+for (const [n, [rule, source]] of planted.entries()) {
+  test(`a planted violation is found: ${rule} (${n + 1})`, (t) => {
+    t.deepEqual(
+      violationsIn([source]).map((violation) => violation.rule),
+      [rule],
+    );
+  });
+}
+
+test('the sources keep the rules of the house', (t) => {
+  const sources = readSources();
+  t.true(sources.length > 100, 'examined too few files');
+  t.deepEqual(violationsIn(sources), []);
+  for (const { path, text } of sources) {
+    const lines = text.split('\n').length;
+    if (lines > fileLinesMax && !isTest(path)) t.log(`${path} has ${lines} lines: does it hold one thing?`);
+    for (const [whole, name] of text.matchAll(/^(?:export )?(?:async )?function (\w+)[^]*?^}/gm)) {
+      if (whole.split('\n').length > functionLinesMax)
+        t.log(`${path}: ${name} is longer than ${functionLinesMax} lines`);
+    }
+  }
+});
+
+test('every file that may read real time still exists and does', (t) => {
+  const byPath = new Map(readSources().map(({ path, text }) => [path, text]));
+  for (const path of Object.keys(realTimeAllowed)) t.regex(byPath.get(path) ?? '', /Date\.now|Temporal\.Now/, path);
+});
