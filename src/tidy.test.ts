@@ -100,7 +100,8 @@ function violationsIn(sources: readonly Source[]): Violation[] {
       if (/\bDate\.now\(|new Date\(\)|Temporal\.Now\b/.test(text)) note('real time', 'business time is the database’s');
     }
     if (!isTest(path) && /\bas any\b|: any\b/.test(text)) note('any', 'a type that checks nothing');
-    if (!isTest(path) && /\/(home|root|Users|work)\/\w+/.test(text)) note('machine path', 'a path of a developer machine');
+    if (!isTest(path) && /\/(home|root|Users|work)\/\w+/.test(text))
+      note('machine path', 'a path of a developer machine');
     return found;
   });
 }

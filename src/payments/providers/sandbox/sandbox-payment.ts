@@ -2,48 +2,75 @@ import { OutcomeUnknown, type PaymentOutcome, type SavedMethod } from '../../pro
 
 /** A payment as the payment system answers it, checked. */
 export interface SandboxPayment {
-  readonly id: string;
-  readonly outcome: PaymentOutcome;
+  readonly outcome: PaymentOutcome & { readonly providerPaymentId: string };
+  /** Where the customer pays; http or https. */
   readonly pageUrl: string | undefined;
   readonly expiresAt: Temporal.Instant | undefined;
 }
 
+/** What was asked for: an answer about another payment is none. */
+export interface ExpectedPayment {
+  readonly id?: string | undefined;
+  readonly reference?: string;
+  readonly kind?: 'checkout' | 'off_session';
+}
+
 type Fields = Record<string, unknown>;
 
+const idForm = /^[\x21-\x7e]{1,128}$/;
+const amountForm = /^[1-9][0-9]{0,17}$/;
+const currencyForm = /^[A-Z]{3}$/;
+const brandForm = /^[\p{L}\p{N} ._-]{1,64}$/u;
+
 /** Reads a payment; nothing of an answer is believed before it has the documented form. Throws OutcomeUnknown. */
-export function readPayment(answer: unknown): SandboxPayment {
+export function readPayment(answer: unknown, expected: ExpectedPayment): SandboxPayment {
   try {
     const payment = fieldsOf(answer);
-    const expiresAt = payment['expires_at'];
+    const { id = payment['id'], reference = payment['reference'], kind = payment['kind'] } = expected;
+    if (payment['id'] !== id || payment['reference'] !== reference || payment['kind'] !== kind) {
+      throw new Error('another payment than the one that was asked for');
+    }
+    const { page_url: pageUrl, expires_at: expiresAt } = payment;
     return {
-      id: text(payment, 'id'),
       outcome: outcomeOf(payment),
-      pageUrl: typeof payment['page_url'] === 'string' ? payment['page_url'] : undefined,
-      expiresAt: typeof expiresAt === 'string' ? Temporal.Instant.from(expiresAt) : undefined,
+      pageUrl: pageUrl === null ? undefined : readPageUrl(pageUrl),
+      expiresAt: expiresAt === null ? undefined : Temporal.Instant.from(expiresAt as string),
     };
   } catch (cause) {
-    if (cause instanceof OutcomeUnknown) throw cause;
-    throw new OutcomeUnknown('the payment system answered with something that is not a payment', { cause });
+    throw new OutcomeUnknown('the payment system answered with something that is not the payment', { cause });
   }
 }
 
-function outcomeOf(payment: Fields): PaymentOutcome {
-  const providerPaymentId = text(payment, 'id');
-  switch (payment['status']) {
-    case 'open':
+/** Reads a list of the payments with our reference. Throws OutcomeUnknown. */
+export function readPaymentOf(answer: unknown, reference: string): PaymentOutcome | undefined {
+  const data = (answer as { data?: unknown } | null | undefined)?.data;
+  if (!Array.isArray(data)) throw new OutcomeUnknown('the payment system answered without a list');
+  const found = data.map((payment) => readPayment(payment, { reference }).outcome);
+  // Should there ever be more than one, the one with the money counts.
+  return found.find(({ kind }) => kind === 'succeeded') ?? found[0];
+}
+
+function outcomeOf(payment: Fields): SandboxPayment['outcome'] {
+  const providerPaymentId = text(payment, 'id', idForm);
+  const amount = {
+    currencyCode: text(payment, 'currency', currencyForm),
+    amountMinor: BigInt(text(payment, 'amount_minor', amountForm)),
+  };
+  switch (`${String(payment['kind'])} ${String(payment['status'])}`) {
+    case 'checkout open':
       return { kind: 'waiting', providerPaymentId };
-    case 'expired':
+    case 'checkout expired':
       return { kind: 'dead', providerPaymentId };
-    case 'declined': {
-      const hard = payment['decline_kind'] === 'hard';
-      return { kind: 'declined', providerPaymentId, declineCode: text(payment, 'decline_code'), hard };
+    case 'checkout declined':
+    case 'off_session declined': {
+      const hard = text(payment, 'decline_kind', /^(soft|hard)$/) === 'hard';
+      return { kind: 'declined', providerPaymentId, declineCode: text(payment, 'decline_code', idForm), hard };
     }
-    case 'succeeded': {
-      const amount = { currencyCode: text(payment, 'currency'), amountMinor: BigInt(text(payment, 'amount_minor')) };
+    case 'checkout succeeded':
+    case 'off_session succeeded':
       return { kind: 'succeeded', providerPaymentId, amount, method: methodOf(payment) };
-    }
     default:
-      throw new OutcomeUnknown(`the payment system answered with the status ${String(payment['status'])}`);
+      throw new Error('not a kind and status of a payment');
   }
 }
 
@@ -51,13 +78,20 @@ function methodOf(payment: Fields): SavedMethod | undefined {
   if (payment['payment_method'] === null) return undefined;
   const method = fieldsOf(payment['payment_method']);
   return {
-    providerCustomerId: text(payment, 'customer'),
-    providerMethodId: text(method, 'id'),
-    brand: text(method, 'brand'),
-    last4: text(method, 'last4'),
-    expiryMonth: Number(method['expiry_month']),
-    expiryYear: Number(method['expiry_year']),
+    providerCustomerId: text(payment, 'customer', idForm),
+    providerMethodId: text(method, 'id', idForm),
+    brand: text(method, 'brand', brandForm),
+    last4: text(method, 'last4', /^[0-9]{4}$/),
+    expiryMonth: whole(method, 'expiry_month', 1, 12),
+    expiryYear: whole(method, 'expiry_year', 2000, 2100),
   };
+}
+
+/** The customer's browser is sent there. */
+function readPageUrl(value: unknown): string {
+  const url = typeof value === 'string' && value.length <= 2048 ? URL.parse(value) : null;
+  if (url?.protocol !== 'http:' && url?.protocol !== 'https:') throw new Error('page_url is not an address');
+  return url.href;
 }
 
 function fieldsOf(value: unknown): Fields {
@@ -65,8 +99,14 @@ function fieldsOf(value: unknown): Fields {
   return value as Fields;
 }
 
-function text(fields: Fields, name: string): string {
+function text(fields: Fields, name: string, form: RegExp): string {
   const value = fields[name];
-  if (typeof value !== 'string' || value === '' || value.length > 2048) throw new Error(`${name} is not a text`);
+  if (typeof value !== 'string' || !form.test(value)) throw new Error(`${name} does not have its form`);
   return value;
+}
+
+function whole(fields: Fields, name: string, min: number, max: number): number {
+  const value = fields[name];
+  if (typeof value === 'number' && Number.isInteger(value) && value >= min && value <= max) return value;
+  throw new Error(`${name} is not a whole number from ${min} to ${max}`);
 }

@@ -1,9 +1,17 @@
-import { OutcomeUnknown, RequestRefused, type PaymentProvider } from '../../provider.ts';
+import {
+  OutcomeUnknown,
+  RequestRefused,
+  type ChargeRequest,
+  type CheckoutRequest,
+  type PaymentProvider,
+} from '../../provider.ts';
+import { readActivity, type SandboxActivity } from './sandbox-activity.ts';
 import { createSandboxHttp } from './sandbox-http.ts';
-import { readPayment } from './sandbox-payment.ts';
+import { readPayment, readPaymentOf } from './sandbox-payment.ts';
 import { authenticate, readNotice } from './sandbox-webhook.ts';
 
 export interface SandboxProviderOptions {
+  /** `http://host:port`. */
   readonly baseUrl: string;
   readonly apiKey: string;
   /** One, or two while the secret is being changed. */
@@ -14,8 +22,7 @@ export interface SandboxProviderOptions {
 /** The sandbox payment system, and its clock, which goes with the service's in the sandbox. */
 export interface SandboxProvider extends PaymentProvider {
   setClock(now: Temporal.Instant, running: boolean): Promise<void>;
-  /** What it has left to do at its present time, and when it has something to do next. */
-  activity(): Promise<{ nextAt: Temporal.Instant | undefined; undeliveredWebhooks: number; callsInFlight: number }>;
+  activity(): Promise<SandboxActivity>;
 }
 
 const hourMs = 3_600_000;
@@ -23,9 +30,15 @@ const callDeadlineDefaultMs = 15_000;
 const concurrencyMax = 16;
 /** Look-ups and the clock are not held up by charges that wait for an answer. */
 const connectionsMax = concurrencyMax * 4;
+const webhookSecretsMax = 2;
 
-/** Builds the provider; it connects with the first call. */
+/** Builds the provider; it connects with the first call. Throws when the options cannot work. */
 export function createSandboxProvider(options: SandboxProviderOptions): SandboxProvider {
+  const { webhookSecrets } = options;
+  // Anybody can sign with an empty secret.
+  if (webhookSecrets.length < 1 || webhookSecrets.length > webhookSecretsMax || webhookSecrets.includes('')) {
+    throw new Error(`the sandbox provider needs 1 to ${webhookSecretsMax} webhook secrets, none of them empty`);
+  }
   const callDeadlineMs = options.callDeadlineMs ?? callDeadlineDefaultMs;
   const http = createSandboxHttp({ ...options, callDeadlineMs, connectionsMax });
 
@@ -46,47 +59,35 @@ export function createSandboxProvider(options: SandboxProviderOptions): SandboxP
       maxConcurrency: concurrencyMax,
       callDeadlineMs,
     },
-    async startCheckout({ idempotencyKey, reference, amount, customerReference, description, returnUrl }) {
-      const body = {
-        amount_minor: amount.amountMinor.toString(),
-        currency: amount.currencyCode,
-        reference,
-        customer_reference: customerReference,
-        description,
-        return_url: returnUrl,
-      };
-      const { id, pageUrl, expiresAt } = readPayment(await post('/v1/checkouts', body, idempotencyKey));
+    async startCheckout(request) {
+      const { idempotencyKey, reference, customerReference, returnUrl } = request;
+      const body = { ...debtOf(request), customer_reference: customerReference, return_url: returnUrl };
+      const answer = await post('/v1/checkouts', body, idempotencyKey);
+      const { outcome, pageUrl, expiresAt } = readPayment(answer, { reference, kind: 'checkout' });
       if (pageUrl === undefined || expiresAt === undefined) throw new OutcomeUnknown('the checkout has no page');
-      return { providerPaymentId: id, url: pageUrl, expiresAt };
+      return { providerPaymentId: outcome.providerPaymentId, url: pageUrl, expiresAt };
     },
     async expireCheckout(providerPaymentId) {
-      return readPayment(await post(`/v1/checkouts/${encodeURIComponent(providerPaymentId)}/expire`, {})).outcome;
+      const answer = await post(`/v1/checkouts/${encodeURIComponent(providerPaymentId)}/expire`, {});
+      const { outcome } = readPayment(answer, { id: providerPaymentId, kind: 'checkout' });
+      if (outcome.kind === 'dead' || outcome.kind === 'succeeded') return outcome;
+      throw new OutcomeUnknown('the page was to be closed and is not');
     },
-    async charge({ idempotencyKey, reference, amount, providerCustomerId, providerMethodId, description }) {
-      const body = {
-        amount_minor: amount.amountMinor.toString(),
-        currency: amount.currencyCode,
-        reference,
-        customer: providerCustomerId,
-        payment_method: providerMethodId,
-        description,
-      };
-      return readPayment(await post('/v1/charges', body, idempotencyKey)).outcome;
+    async charge(request) {
+      const { idempotencyKey, reference, providerCustomerId, providerMethodId } = request;
+      const body = { ...debtOf(request), customer: providerCustomerId, payment_method: providerMethodId };
+      return readPayment(await post('/v1/charges', body, idempotencyKey), { reference, kind: 'off_session' }).outcome;
     },
     async lookUp({ providerPaymentId, reference }) {
       if (providerPaymentId !== undefined) {
         const found = await http.call('GET', `/v1/payments/${encodeURIComponent(providerPaymentId)}`);
-        return found === undefined ? undefined : readPayment(found).outcome;
+        return found === undefined ? undefined : readPayment(found, { id: providerPaymentId, reference }).outcome;
       }
-      const answer = (await http.call('GET', `/v1/payments?reference=${encodeURIComponent(reference)}`)) as
-        | { data?: unknown[] }
-        | undefined;
-      if (!Array.isArray(answer?.data)) throw new OutcomeUnknown('the payment system answered without a list');
-      const [found] = answer.data;
-      return found === undefined ? undefined : readPayment(found).outcome;
+      const answer = await http.call('GET', `/v1/payments?reference=${encodeURIComponent(reference)}`);
+      return readPaymentOf(answer, reference);
     },
     authenticateWebhook(notice) {
-      authenticate(notice, options.webhookSecrets);
+      authenticate(notice, webhookSecrets);
       return 'signed';
     },
     readWebhook: readNotice,
@@ -94,13 +95,12 @@ export function createSandboxProvider(options: SandboxProviderOptions): SandboxP
       await post('/v1/test_clock', { now: now.toString(), running });
     },
     async activity() {
-      const answer = (await http.call('GET', '/v1/test_clock')) as Record<string, unknown> | undefined;
-      const nextAt = answer?.['next_at'];
-      return {
-        nextAt: typeof nextAt === 'string' ? Temporal.Instant.from(nextAt) : undefined,
-        undeliveredWebhooks: Number(answer?.['undelivered_webhooks']),
-        callsInFlight: Number(answer?.['calls_in_flight']),
-      };
+      return readActivity(await http.call('GET', '/v1/test_clock'));
     },
   };
+}
+
+/** What both ways to pay have in common. */
+function debtOf({ amount, reference, description }: CheckoutRequest | ChargeRequest): object {
+  return { amount_minor: amount.amountMinor.toString(), currency: amount.currencyCode, reference, description };
 }

@@ -5,6 +5,8 @@ const headerLengthMax = 1024;
 const signaturesMax = 8;
 /** A notice older or newer than this, by real time, may be a replay. */
 const ageMaxS = 300;
+const paymentTypes: ReadonlySet<string> = new Set(['payment.succeeded', 'payment.declined', 'payment.expired']);
+const nameForm = /^[\x21-\x7e]{1,128}$/;
 
 /**
  * Checks `Sandbox-Signature: t=<unix seconds>,v1=<hex HMAC-SHA256 of "<t>.<raw body>">`, over the raw bytes, in
@@ -36,24 +38,24 @@ function readHeader(header: string | undefined): { time: string; signatures: Buf
   return { time: times[0]!, signatures: signatures.map((signature) => Buffer.from(signature, 'hex')) };
 }
 
-/** Reads an authenticated notice: which payment to look up, nothing else is used. Throws WebhookRejected. */
+/**
+ * Reads an authenticated notice: which payment to look up, nothing else is used. A type that is not known is about no
+ * payment. Throws WebhookRejected.
+ */
 export function readNotice(raw: Uint8Array): ProviderEvent {
   try {
-    const notice = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(raw)) as Record<string, unknown>;
-    const [eventId, type] = [name(notice['id']), name(notice['type'])];
-    const payment = (notice['data'] as { payment?: Record<string, unknown> } | undefined)?.payment;
-    if (payment === undefined || !type.startsWith('payment.')) return { eventId, type, payment: undefined };
-    return {
-      eventId,
-      type,
-      payment: { providerPaymentId: name(payment['id']), reference: name(payment['reference']) },
-    };
+    const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(raw);
+    const notice = JSON.parse(text) as { id: unknown; type: unknown; data: { payment: Record<string, unknown> } };
+    const [eventId, type] = [name(notice.id), name(notice.type)];
+    if (!paymentTypes.has(type)) return { eventId, type, payment: undefined };
+    const { id, reference } = notice.data.payment;
+    return { eventId, type, payment: { providerPaymentId: name(id), reference: name(reference) } };
   } catch (cause) {
     throw new WebhookRejected('the body is not a notice', { cause });
   }
 }
 
 function name(value: unknown): string {
-  if (typeof value !== 'string' || value === '' || value.length > 128) throw new Error('not a name');
+  if (typeof value !== 'string' || !nameForm.test(value)) throw new Error('not a name');
   return value;
 }
