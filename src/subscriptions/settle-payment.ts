@@ -198,18 +198,22 @@ function openAttempt(
 ): AttemptUpdate {
   const { id, providerPaymentId, checks } = attempt;
   const open = { id, providerPaymentId, settledAt: null, nextCheckAt: nextCheckAfter(checks, now) };
+  // A repeat that was not executed says nothing about the first call: only the first answer of all proves that no
+  // money moved. The sweeper has counted its look before it repeats.
+  const sentBefore = checks > 0;
   switch (outcome.kind) {
     case 'waiting':
       return { ...open, state: 'WAITING', providerPaymentId: outcome.providerPaymentId };
     case 'unknown':
       return { ...open, state: 'UNKNOWN' };
-    case 'not executed': {
-      // Only an attempt that was never sent before is certainly not executed; an unknown one stays unknown.
-      const state = attempt.state === 'UNKNOWN' ? 'UNKNOWN' : 'PENDING';
-      return { ...open, state, nextCheckAt: now.add({ milliseconds: outcome.retryAfterMs ?? refusedRetryMs }) };
-    }
+    case 'not executed':
+      return {
+        ...open,
+        state: sentBefore ? 'UNKNOWN' : 'PENDING',
+        nextCheckAt: now.add({ milliseconds: outcome.retryAfterMs ?? refusedRetryMs }),
+      };
     case 'refused':
-      return { ...open, state: 'PARKED', nextCheckAt: null };
+      return sentBefore ? { ...open, state: 'UNKNOWN' } : { ...open, state: 'PARKED', nextCheckAt: null };
   }
 }
 

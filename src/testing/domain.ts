@@ -1,0 +1,32 @@
+import { pino } from 'pino';
+import { openDatabase, type MikroORM } from '../db/orm.ts';
+import { entities } from '../entities.ts';
+import { createSandboxProvider } from '../payments/providers/sandbox/sandbox-provider.ts';
+import type { SubscribeContext } from '../subscriptions/subscribe.ts';
+import type { World } from './world.ts';
+
+/** The use cases on a world's database and payment system, called directly: for tests that hold two steps apart. */
+export interface Domain {
+  readonly orm: MikroORM;
+  readonly ctx: SubscribeContext;
+  stop(): Promise<void>;
+}
+
+/** Opens the domain of a world; its service may be stopped meanwhile. */
+export async function openDomain(world: World): Promise<Domain> {
+  const orm = await openDatabase({ url: world.databaseUrl, entities });
+  const { url: baseUrl, apiKey, webhookSecret } = world.paymentSystem;
+  const provider = createSandboxProvider({ baseUrl, apiKey, webhookSecrets: [webhookSecret] });
+  const ctx: SubscribeContext = {
+    em: orm.em,
+    actor: { kind: 'system', id: 'test' },
+    log: pino({ level: 'silent' }),
+    traceparent: '',
+    wake: () => undefined,
+    providers: new Map([[provider.name, provider]]),
+    defaultProvider: provider.name,
+    leaseMarginHours: 72,
+    billingTimeZone: 'UTC',
+  };
+  return { orm, ctx, stop: () => orm.close(true) };
+}
