@@ -1,0 +1,17 @@
+# The service alone, as production runs it. Not built on the machines that build this project: they have no Docker engine.
+FROM node:26-bookworm-slim AS packages
+WORKDIR /app
+COPY package.json package-lock.json ./
+COPY gen/package.json gen/
+RUN npm ci --omit=dev
+
+FROM node:26-bookworm-slim
+WORKDIR /app
+COPY --from=packages /app/node_modules node_modules
+COPY package.json ./
+COPY gen gen
+COPY src src
+USER node
+EXPOSE 8080 50051
+# Without npm in between, so that SIGTERM reaches the service and calls under way are finished.
+CMD ["node", "src/main.ts"]
