@@ -15,6 +15,7 @@ import type { CallContext } from './identity/call-context.ts';
 import { createTokenVerifier } from './identity/verify-token.ts';
 import { createRelay, type Relay } from './outbox/relay.ts';
 import { createSandboxProvider, type SandboxProvider } from './payments/providers/sandbox/sandbox-provider.ts';
+import { refundSurplus } from './payments/refund-surplus.ts';
 import { renewDue } from './renewals/renew-due.ts';
 import { startTicker, type Ticker } from './renewals/ticker.ts';
 import type { SandboxContext } from './sandbox/advance-clock.ts';
@@ -58,11 +59,11 @@ export async function createApp(config: Config, log: Logger): Promise<App> {
   const relay = config.roles.has('relay')
     ? createRelay({ databaseUrl: config.databaseUrl, orm, natsUrl: config.natsUrl, log })
     : undefined;
-  const tickers = new Map<'webhooks' | 'renewals' | 'sweeper' | 'transitions', Ticker>();
+  const tickers = new Map<LoopName, Ticker>();
   const wake: CallContext['wake'] = (loop) => {
     if (loop === 'relay') relay?.wake();
     else if (loop === 'webhooks') tickers.get('webhooks')?.wake();
-    else for (const name of ['renewals', 'sweeper', 'transitions'] as const) tickers.get(name)?.wake();
+    else for (const name of ['renewals', 'sweeper', 'transitions', 'refunds'] as const) tickers.get(name)?.wake();
   };
   const contextFor = (actor: Actor, call?: Call): AppContext => ({
     em: orm.em,
@@ -110,7 +111,8 @@ function routes(contextOf: (call: Call) => AppContext): Router {
   return router;
 }
 
-type Loop = [name: 'webhooks' | 'renewals' | 'sweeper' | 'transitions', work: () => Promise<number>, lanes: number];
+type LoopName = 'webhooks' | 'renewals' | 'sweeper' | 'transitions' | 'refunds';
+type Loop = [name: LoopName, work: () => Promise<number>, lanes: number];
 
 function loops(config: Config, contextFor: (actor: Actor) => AppContext): Loop[] {
   const contextOf = (id: string) => contextFor({ kind: 'system', id });
@@ -121,10 +123,12 @@ function loops(config: Config, contextFor: (actor: Actor) => AppContext): Loop[]
   }
   if (config.roles.has('renewals')) {
     const [renewals, sweeper, transitions] = [contextOf('renewals'), contextOf('sweeper'), contextOf('transitions')];
+    const refunds = contextOf('refunds');
     found.push(
       ['renewals', () => renewDue(renewals), renewalLanes],
       ['sweeper', () => followAttempts(sweeper), 1],
       ['transitions', () => runTransitions(transitions), 1],
+      ['refunds', () => refundSurplus(refunds), 1],
     );
   }
   return found;

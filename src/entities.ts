@@ -2,6 +2,7 @@ import { PlanSchema, PriceSchema } from './catalog/plan.ts';
 import { EntitlementSchema } from './entitlements/entitlement.ts';
 import { CustomerSchema, PaymentMethodSchema } from './payments/customer.ts';
 import { PaymentAttemptSchema, PaymentSchema } from './payments/payment.ts';
+import { RefundSchema } from './payments/refund.ts';
 import { WebhookEventSchema } from './payments/webhook-event.ts';
 import { SubscriptionEventSchema } from './subscriptions/subscription-event.ts';
 import { SubscriptionSchema } from './subscriptions/subscription.ts';
@@ -16,6 +17,7 @@ export const entities = [
   SubscriptionEventSchema,
   PaymentSchema,
   PaymentAttemptSchema,
+  RefundSchema,
   WebhookEventSchema,
   EntitlementSchema,
 ];

@@ -1,6 +1,7 @@
 import { Migrator } from '@mikro-orm/migrations';
 import { MikroORM, type EntityManager, type Options } from '@mikro-orm/postgresql';
 import { Initial } from './migrations/initial.ts';
+import { Refunds } from './migrations/refunds.ts';
 
 export type { EntityManager, MikroORM } from '@mikro-orm/postgresql';
 
@@ -27,7 +28,10 @@ export async function openDatabase(options: DatabaseOptions): Promise<MikroORM> 
     entities: options.entities,
     extensions: [Migrator],
     migrations: {
-      migrationsList: [{ name: '20261123-initial', class: Initial }],
+      migrationsList: [
+        { name: '20261123-initial', class: Initial },
+        { name: '20261123-refunds', class: Refunds },
+      ],
       snapshot: false,
       tableName: 'migration',
     },

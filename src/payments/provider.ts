@@ -20,6 +20,8 @@ export interface PaymentProvider {
   expireCheckout(providerPaymentId: string): Promise<PaymentOutcome>;
   /** Charges a saved method without the customer. The same key never charges twice within `idempotencyWindowMs`. */
   charge(request: ChargeRequest): Promise<PaymentOutcome>;
+  /** Gives money of a succeeded payment back. The same key never gives back twice within `idempotencyWindowMs`. */
+  refund(request: RefundRequest): Promise<{ readonly providerRefundId: string }>;
   /** What became of a payment; undefined when the provider has none. */
   lookUp(query: LookUpQuery): Promise<PaymentOutcome | undefined>;
 
@@ -71,6 +73,14 @@ export interface ChargeRequest {
   readonly providerCustomerId: string;
   readonly providerMethodId: string;
   readonly description: string;
+}
+
+export interface RefundRequest {
+  readonly idempotencyKey: string;
+  /** Our reference: the refund's id. */
+  readonly reference: string;
+  readonly providerPaymentId: string;
+  readonly amount: Money;
 }
 
 export interface LookUpQuery {

@@ -85,7 +85,9 @@ async function drain(ctx: SandboxContext, em: EntityManager, untilMs: number): P
 }
 
 async function unresolvedWork(ctx: SandboxContext, em: EntityManager): Promise<string[]> {
-  const { rows } = await sql<Record<'charges' | 'transitions' | 'attempts' | 'notices' | 'messages', number>>`
+  const { rows } = await sql<
+    Record<'charges' | 'transitions' | 'attempts' | 'notices' | 'refunds' | 'messages', number>
+  >`
     with clock as (select business_now() as now)
     select
       (select count(*)::int from subscription, clock
@@ -96,6 +98,7 @@ async function unresolvedWork(ctx: SandboxContext, em: EntityManager): Promise<s
         where (next_check_at <= now or state in ('PENDING', 'SENT')) and next_check_at is not null
           and (next_check_at <= now or lease_until > clock_timestamp())) as attempts,
       (select count(*)::int from webhook_event, clock where next_try_at <= now) as notices,
+      (select count(*)::int from refund, clock where next_try_at <= now) as refunds,
       (select count(*)::int from outbox_message where published_at is null) as messages
   `.execute(em.getKysely());
   const row = rows[0]!;
@@ -105,6 +108,7 @@ async function unresolvedWork(ctx: SandboxContext, em: EntityManager): Promise<s
     [row.transitions, 'subscriptions have to change'],
     [row.attempts, 'payments are open'],
     [row.notices, 'notices are not worked off'],
+    [row.refunds, 'refunds are open'],
     [row.messages, 'messages to Auth are not published'],
     [undeliveredWebhooks, 'notices of the payment system are not delivered'],
     [callsInFlight, 'calls to the payment system are under way'],
@@ -118,6 +122,7 @@ async function nextInstant(em: EntityManager, now: Temporal.Instant): Promise<Te
       (select min(next_charge_at) from subscription where next_charge_at > ${now.toString()}),
       (select min(next_transition_at) from subscription where next_transition_at > ${now.toString()}),
       (select min(next_check_at) from payment_attempt where next_check_at > ${now.toString()}),
+      (select min(next_try_at) from refund where next_try_at > ${now.toString()}),
       (select min(next_try_at) from webhook_event where next_try_at > ${now.toString()}))::text as next
   `.execute(em.getKysely());
   const next = rows[0]!.next;

@@ -11,6 +11,7 @@ import {
 } from '../payments/attempt-rows.ts';
 import type { CallOutcome } from '../payments/call-provider.ts';
 import { isFinal } from '../payments/payment.ts';
+import { claimSurplusRefunds } from '../payments/refund-surplus.ts';
 import { saveMethod } from '../payments/save-method.ts';
 import { activate, declineFirstPayment, declineRenewal, expire, renew, type SubscriptionChange } from './lifecycle.ts';
 import { findTransition } from './state-table.ts';
@@ -38,6 +39,7 @@ interface Decision {
   readonly attempt?: AttemptUpdate;
   readonly payment?: { id: string; status: 'SUCCEEDED' | 'VOID' };
   readonly change?: SubscriptionChange;
+  readonly surplus?: { attempt: AttemptRow; providerPaymentId: string };
 }
 
 const refusedRetryMs = 1_000;
@@ -93,6 +95,11 @@ async function settleBatch(ctx: SubscriptionsContext, settlements: readonly Sett
     await storePayments(
       tx,
       decisions.flatMap(({ payment }) => payment ?? []),
+      now,
+    );
+    await claimSurplusRefunds(
+      tx,
+      decisions.flatMap(({ surplus }) => surplus ?? []),
       now,
     );
     await storeChanges(
@@ -173,7 +180,10 @@ async function decideSuccess(
     nextCheckAt: null,
     settledAt: now,
   };
-  if (!awaited) return { result: 'surplus', attempt: update, ...voidAfterEnd(subscription, attempt) };
+  if (!awaited) {
+    const surplus = { attempt, providerPaymentId };
+    return { result: 'surplus', attempt: update, surplus, ...voidAfterEnd(subscription, attempt) };
+  }
   const payment = { id: attempt.paymentId, status: 'SUCCEEDED' } as const;
   if (attempt.purpose === 'initial') {
     if (!outcome.method) throw new Error(`provider saved no method for attempt ${attempt.id}`);

@@ -1,4 +1,4 @@
-import { OutcomeUnknown, type PaymentOutcome, type SavedMethod } from '../../provider.ts';
+import { OutcomeUnknown, type PaymentOutcome, type RefundRequest, type SavedMethod } from '../../provider.ts';
 
 /** A payment as the payment system answers it, checked. */
 export interface SandboxPayment {
@@ -92,6 +92,28 @@ function readPageUrl(value: unknown): string {
   const url = typeof value === 'string' && value.length <= 2048 ? URL.parse(value) : null;
   if (url?.protocol !== 'http:' && url?.protocol !== 'https:') throw new Error('page_url is not an address');
   return url.href;
+}
+
+/** Reads a refund; one that is not done, or of something else, is none. Throws OutcomeUnknown. */
+export function readRefund(
+  answer: unknown,
+  expected: Pick<RefundRequest, 'reference' | 'providerPaymentId' | 'amount'>,
+): { providerRefundId: string } {
+  try {
+    const refund = fieldsOf(answer);
+    const { id, payment, reference, status, currency, amount_minor: amountMinor } = refund;
+    const { amount } = expected;
+    const isIt =
+      payment === expected.providerPaymentId &&
+      reference === expected.reference &&
+      status === 'succeeded' &&
+      currency === amount.currencyCode &&
+      amountMinor === amount.amountMinor.toString();
+    if (!isIt || typeof id !== 'string' || !idForm.test(id)) throw new Error('another refund than the one asked for');
+    return { providerRefundId: id };
+  } catch (cause) {
+    throw new OutcomeUnknown('the payment system answered with something that is not the refund', { cause });
+  }
 }
 
 function fieldsOf(value: unknown): Fields {

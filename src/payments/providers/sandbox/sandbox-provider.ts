@@ -7,7 +7,7 @@ import {
 } from '../../provider.ts';
 import { readActivity, type SandboxActivity } from './sandbox-activity.ts';
 import { createSandboxHttp } from './sandbox-http.ts';
-import { readPayment, readPaymentOf } from './sandbox-payment.ts';
+import { readPayment, readPaymentOf, readRefund } from './sandbox-payment.ts';
 import { authenticate, readNotice } from './sandbox-webhook.ts';
 
 export interface SandboxProviderOptions {
@@ -77,6 +77,11 @@ export function createSandboxProvider(options: SandboxProviderOptions): SandboxP
       const { idempotencyKey, reference, providerCustomerId, providerMethodId } = request;
       const body = { ...debtOf(request), customer: providerCustomerId, payment_method: providerMethodId };
       return readPayment(await post('/v1/charges', body, idempotencyKey), { reference, kind: 'off_session' }).outcome;
+    },
+    async refund({ idempotencyKey, reference, providerPaymentId, amount }) {
+      const body = { payment: providerPaymentId, amount_minor: amount.amountMinor.toString(), reference };
+      const answer = await post('/v1/refunds', body, idempotencyKey);
+      return readRefund(answer, { reference, providerPaymentId, amount });
     },
     async lookUp({ providerPaymentId, reference }) {
       if (providerPaymentId !== undefined) {

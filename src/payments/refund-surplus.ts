@@ -1,0 +1,137 @@
+import { sql } from 'kysely';
+import { businessNow } from '../db/clock.ts';
+import { inTransaction, type EntityManager } from '../db/orm.ts';
+import { newId } from '../lib/ids.ts';
+import type { Money } from '../lib/money.ts';
+import { attemptLeaseMs, nextCheckAfter, type AttemptRow } from './attempt-rows.ts';
+import { mapBounded } from './call-provider.ts';
+import { NotExecuted, RequestRefused } from './provider.ts';
+import { providerNamed, type PaymentsContext } from './providers.ts';
+
+const batchMax = 100;
+const concurrencyMax = 8;
+const retryMs = 1_000;
+/** A key that the provider is about to forget is not sent again: forgotten, it would give the money back twice. */
+const keyReserveMs = 4 * 3_600_000;
+
+interface RefundRow {
+  id: string;
+  provider: string;
+  provider_payment_id: string;
+  amount_minor: string;
+  currency_code: string;
+  idempotency_key: string;
+  tries: number;
+  age_ms: string;
+}
+
+/**
+ * Writes down that surplus money goes back, in the transaction that found it: once per attempt, whoever finds it again.
+ * All of it, as the attempt was charged.
+ */
+export async function claimSurplusRefunds(
+  tx: EntityManager,
+  surplus: readonly { attempt: AttemptRow; providerPaymentId: string }[],
+  now: Temporal.Instant,
+): Promise<void> {
+  if (surplus.length === 0) return;
+  const ids = surplus.map(() => newId());
+  await sql`
+    insert into refund (id, attempt_id, provider_payment_id, idempotency_key, reason, provider, merchant_account,
+      amount_minor, currency_code, state, next_try_at, lease_until, created_at)
+    select c.id, c.attempt_id, c.provider_payment_id, c.idempotency_key, 'SURPLUS', a.provider, a.merchant_account,
+      a.amount_minor, a.currency_code, 'PENDING', ${now.toString()}, clock_timestamp(), ${now.toString()}
+    from unnest(
+      ${ids}::uuid[],
+      ${surplus.map(({ attempt }) => attempt.id)}::uuid[],
+      ${surplus.map(({ providerPaymentId }) => providerPaymentId)}::text[],
+      ${ids.map((id) => `rfd_${id}`)}::text[]
+    ) as c(id, attempt_id, provider_payment_id, idempotency_key)
+      join payment_attempt a on a.id = c.attempt_id
+    where a.amount_minor > 0
+    on conflict do nothing
+  `.execute(tx.getKysely());
+}
+
+/**
+ * One round over the refunds that are due: claim, call, settle, as with charges. A refund whose outcome is unknown is
+ * sent again under the same key while the provider remembers it, and then left to a person. Gives how many were due.
+ */
+export async function refundSurplus(ctx: PaymentsContext): Promise<number> {
+  const refunds = await claimRefunds(ctx);
+  await mapBounded(refunds, concurrencyMax, (refund) => sendRefund(ctx, refund));
+  return refunds.length;
+}
+
+async function claimRefunds(ctx: PaymentsContext): Promise<RefundRow[]> {
+  return inTransaction(ctx.em, async (tx) => {
+    const now = await businessNow(tx);
+    const { rows } = await sql<RefundRow>`
+      select id, provider, provider_payment_id, amount_minor, currency_code, idempotency_key, tries,
+        floor(extract(epoch from ${now.toString()}::timestamptz - created_at) * 1000)::text as age_ms
+      from refund where next_try_at <= ${now.toString()} and lease_until <= clock_timestamp()
+      order by next_try_at, id limit ${batchMax} for update skip locked
+    `.execute(tx.getKysely());
+    await sql`
+      update refund r set tries = r.tries + 1, next_try_at = c.next_try_at,
+        lease_until = clock_timestamp() + make_interval(secs => ${attemptLeaseMs / 1000})
+      from unnest(${rows.map(({ id }) => id)}::uuid[],
+        ${rows.map(({ tries }) => nextCheckAfter(tries, now).toString())}::timestamptz[]) as c(id, next_try_at)
+      where r.id = c.id
+    `.execute(tx.getKysely());
+    return rows;
+  });
+}
+
+async function sendRefund(ctx: PaymentsContext, refund: RefundRow): Promise<void> {
+  const provider = providerNamed(ctx, refund.provider);
+  const facts = { refund: refund.id, provider: refund.provider, providerPayment: refund.provider_payment_id };
+  if (Number(refund.age_ms) > provider.capabilities.idempotencyWindowMs - keyReserveMs) {
+    ctx.log.error(facts, 'refund is open for too long: a person has to look');
+    return settleRefund(ctx, refund.id, { state: 'FAILED', note: 'open for too long' });
+  }
+  const amount: Money = { currencyCode: refund.currency_code, amountMinor: BigInt(refund.amount_minor) };
+  try {
+    const { providerRefundId } = await provider.refund({
+      idempotencyKey: refund.idempotency_key,
+      reference: refund.id,
+      providerPaymentId: refund.provider_payment_id,
+      amount,
+    });
+    ctx.log.info(facts, 'surplus refunded');
+    await settleRefund(ctx, refund.id, { state: 'SUCCEEDED', providerRefundId });
+  } catch (error) {
+    // A refusal of a repeat says nothing about the first call.
+    if (error instanceof RequestRefused && refund.tries === 0) {
+      ctx.log.error({ ...facts, err: error }, 'refund refused: a person has to look');
+      return settleRefund(ctx, refund.id, { state: 'FAILED', note: error.message });
+    }
+    ctx.log.warn({ ...facts, err: error }, 'refund is not settled yet');
+    if (error instanceof NotExecuted) await retrySoon(ctx, refund.id, error.retryAfterMs ?? retryMs);
+  }
+}
+
+async function settleRefund(
+  ctx: PaymentsContext,
+  id: string,
+  result: { state: 'SUCCEEDED'; providerRefundId: string } | { state: 'FAILED'; note: string },
+): Promise<void> {
+  await inTransaction(ctx.em, async (tx) => {
+    const now = (await businessNow(tx)).toString();
+    await sql`
+      update refund set state = ${result.state}, next_try_at = null, settled_at = ${now}, lease_until = clock_timestamp(),
+        provider_refund_id = ${result.state === 'SUCCEEDED' ? result.providerRefundId : null},
+        note = ${result.state === 'FAILED' ? result.note : ''}
+      where id = ${id} and state = 'PENDING'
+    `.execute(tx.getKysely());
+  });
+}
+
+async function retrySoon(ctx: PaymentsContext, id: string, afterMs: number): Promise<void> {
+  await inTransaction(ctx.em, async (tx) => {
+    const at = (await businessNow(tx)).add({ milliseconds: afterMs }).toString();
+    await sql`
+      update refund set next_try_at = ${at}, lease_until = clock_timestamp() where id = ${id} and state = 'PENDING'
+    `.execute(tx.getKysely());
+  });
+}

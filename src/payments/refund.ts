@@ -1,0 +1,31 @@
+import { defineEntity, p } from '@mikro-orm/core';
+import { instant } from '../db/instant-type.ts';
+
+export const RefundSchema = defineEntity({
+  name: 'Refund',
+  tableName: 'refund',
+  properties: {
+    id: p.uuid().primary(),
+    attemptId: p.uuid(),
+    reason: p.text().$type<'SURPLUS'>(),
+    provider: p.text(),
+    merchantAccount: p.text(),
+    providerPaymentId: p.text(),
+    amountMinor: p.bigint(),
+    currencyCode: p.text(),
+    idempotencyKey: p.text(),
+    /** FAILED: refused, or not known for so long that the key is no longer safe; a person has to look. */
+    state: p.text().$type<'PENDING' | 'SUCCEEDED' | 'FAILED'>(),
+    providerRefundId: p.text().strictNullable(),
+    note: p.text().default(''),
+    tries: p.integer().default(0),
+    nextTryAt: instant().strictNullable(),
+    leaseUntil: instant(),
+    createdAt: instant(),
+    settledAt: instant().strictNullable(),
+  },
+});
+
+/** Money that goes back to whoever paid it. */
+export class Refund extends RefundSchema.class {}
+RefundSchema.setClass(Refund);
