@@ -1,10 +1,10 @@
 import { jetstreamManager, type JetStreamManager, type StreamConfig } from '@nats-io/jetstream';
 import { connect } from '@nats-io/transport-node';
 import test from 'ava';
-import { startNatsServer } from '../testing/nats-server.ts';
+import { startTestNats } from '../testing/nats.ts';
 import { ensureStream } from './stream.ts';
 
-const nats = await startNatsServer();
+const nats = await startTestNats();
 const client = await connect({ servers: nats.url });
 const manager: JetStreamManager = await jetstreamManager(client);
 const name = 'BILLING_ENTITLEMENTS';

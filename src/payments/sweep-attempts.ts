@@ -32,6 +32,9 @@ export async function sweepAttempts(ctx: PaymentsContext): Promise<SweptAttempt[
   );
   const found = looked.flat();
   const again = found.filter(({ attempt, outcome }) => outcome === 'absent' && maySendAgain(ctx, attempt, now));
+  for (const { attempt } of found.filter(({ attempt, outcome }) => outcome === 'absent' && isLost(ctx, attempt, now))) {
+    ctx.log.error({ attempt: attempt.id, provider: attempt.provider }, 'charge is lost: a person has to look');
+  }
   const sent = await sendCharges(
     ctx,
     again.map(({ attempt }) => attempt),
@@ -85,6 +88,11 @@ async function lookUp(ctx: PaymentsContext, attempt: AttemptRow): Promise<CallOu
   // A look-up that was refused or not answered says nothing about the payment.
   if (outcome.kind === 'not executed' || outcome.kind === 'refused') return { kind: 'unknown', note: outcome.note };
   return outcome;
+}
+
+/** The provider does not have it, and its key is too old to be sent again. It stays unknown, and is never charged anew. */
+function isLost(ctx: PaymentsContext, attempt: AttemptRow, now: Temporal.Instant): boolean {
+  return attempt.kind === 'charge' && !maySendAgain(ctx, attempt, now);
 }
 
 function maySendAgain(ctx: PaymentsContext, attempt: AttemptRow, now: Temporal.Instant): boolean {

@@ -1,37 +1,14 @@
-import { randomUUID } from 'node:crypto';
 import test from 'ava';
-import { startWorld, type World } from '../testing/world.ts';
+import { copySubscription, startWorld } from '../testing/world.ts';
 import { waitUntil } from '../testing/wait-until.ts';
 
 const due = 500;
 
-/** Copies a paid subscription, with its saved method at the payment system, for many more users. */
-async function plantDue(world: World): Promise<void> {
-  const { subscriptionId } = await world.subscriber();
-  // One saved method serves them all: what is counted is charges per reference at the payment system.
-  await world.query(`alter table payment_method drop constraint payment_method_of_provider`);
-  for (let n = 1; n < due; n++) {
-    const [userId, methodId, id] = [randomUUID(), randomUUID(), randomUUID()];
-    await world.query(`insert into customer values ($1, now())`, [userId]);
-    await world.query(
-      `insert into payment_method select $2, $1, provider, merchant_account, provider_customer_id, provider_method_id,
-         brand, last4, expiry_month, expiry_year, created_at from payment_method limit 1`,
-      [userId, methodId],
-    );
-    await world.query(
-      `insert into subscription (id, user_id, plan_id, price_id, product_line, status, billing_time_zone, anchor_at,
-         current_period_start, current_period_end, payment_method_id, next_charge_at, created_at)
-       select $1, $2, plan_id, price_id, product_line, status, billing_time_zone, anchor_at, current_period_start,
-         current_period_end, $3, next_charge_at, created_at from subscription where id = $4`,
-      [id, userId, methodId, subscriptionId],
-    );
-  }
-}
-
 test('two replicas on one database charge 500 due subscriptions once each', async (t) => {
   const world = await startWorld({ env: { BILLING_LOG_LEVEL: 'warn' } });
   try {
-    await plantDue(world);
+    const { subscriptionId } = await world.subscriber();
+    for (let n = 1; n < due; n++) await copySubscription(world, subscriptionId);
     await world.startReplica();
     await world.query(`update sandbox_clock set set_to = (select max(next_charge_at) from subscription)`);
     await waitUntil(

@@ -45,7 +45,7 @@ async function noticeOfSuccess(subscriptionId: string): Promise<Buffer> {
   return row!['payload'] as Buffer;
 }
 
-test('subscribe, pay, and the notice activates: the period runs from the payment for one month', async (t) => {
+test.serial('subscribe, pay, and the notice activates: the period runs from the payment for one month', async (t) => {
   const { userId, subscriptionId, token } = await world.subscriber();
   const { subscriptions } = world.clients();
   const { subscription } = await subscriptions.getSubscription({ subscriptionId }, { token });
@@ -70,7 +70,7 @@ test('subscribe, pay, and the notice activates: the period runs from the payment
   );
 });
 
-test('the same notice ten times in a row and ten times at once changes nothing more', async (t) => {
+test.serial('the same notice ten times in a row and ten times at once changes nothing more', async (t) => {
   const { userId, subscriptionId } = await world.subscriber();
   const body = await noticeOfSuccess(subscriptionId);
   await waitUntil('the notice is worked off', async () => {
@@ -94,7 +94,7 @@ test('the same notice ten times in a row and ten times at once changes nothing m
   t.is(stored[0]!['n'], 1);
 });
 
-test('ten notices with other event ids about the same payment, all at once, change nothing more', async (t) => {
+test.serial('ten notices with other event ids about the same payment, all at once, change nothing more', async (t) => {
   const { userId, subscriptionId } = await world.subscriber();
   const notice = JSON.parse((await noticeOfSuccess(subscriptionId)).toString()) as { id: string };
   const before = await everything(userId);
@@ -116,7 +116,7 @@ test('ten notices with other event ids about the same payment, all at once, chan
   t.deepEqual(await everything(userId), before);
 });
 
-test('a notice with one wrong byte gets 400 and leaves no row', async (t) => {
+test.serial('a notice with one wrong byte gets 400 and leaves no row', async (t) => {
   const { userId, subscriptionId } = await world.subscriber();
   const body = await noticeOfSuccess(subscriptionId);
   const before = await everything(userId);
@@ -140,7 +140,7 @@ test('a notice with one wrong byte gets 400 and leaves no row', async (t) => {
   t.deepEqual(await stored(), rows);
 });
 
-test('a forged notice of a payment that was not made activates nothing, however well it is signed', async (t) => {
+test.serial('a forged notice of a payment that was not made activates nothing, however well it is signed', async (t) => {
   const userId = randomUUID();
   const token = await world.auth.token({ sub: userId });
   const { subscriptions } = world.clients();
@@ -178,7 +178,7 @@ test('a forged notice of a payment that was not made activates nothing, however 
   t.is(row!['status'], 'INCOMPLETE');
 });
 
-test('a repeat with the same request id gets the same answer, and one checkout exists', async (t) => {
+test.serial('a repeat with the same request id gets the same answer, and one checkout exists', async (t) => {
   const token = await world.auth.token({ sub: randomUUID() });
   const { subscriptions } = world.clients();
   const request = { requestId: randomUUID(), priceId: world.prices.premium };
@@ -194,7 +194,7 @@ test('a repeat with the same request id gets the same answer, and one checkout e
   t.is(payments.filter(({ page_url }) => page_url === first.checkout!.url).length, 1);
 });
 
-test('twenty calls of one viewer at once leave one open subscription and one checkout', async (t) => {
+test.serial('twenty calls of one viewer at once leave one open subscription and one checkout', async (t) => {
   const userId = randomUUID();
   const token = await world.auth.token({ sub: userId });
   const { subscriptions } = world.clients();
@@ -215,7 +215,7 @@ test('twenty calls of one viewer at once leave one open subscription and one che
   t.is(made.length, 1);
 });
 
-test('another plan kills the first checkout at the payment system before the new one is opened', async (t) => {
+test.serial('another plan kills the first checkout at the payment system before the new one is opened', async (t) => {
   const userId = randomUUID();
   const token = await world.auth.token({ sub: userId });
   const { subscriptions } = world.clients();
@@ -231,7 +231,7 @@ test('another plan kills the first checkout at the payment system before the new
   t.deepEqual(rows, [{ status: 'INCOMPLETE_EXPIRED' }, { status: 'INCOMPLETE' }]);
 });
 
-test('money whose answer never reached the payer activates all the same', async (t) => {
+test.serial('money whose answer never reached the payer activates all the same', async (t) => {
   const userId = randomUUID();
   const token = await world.auth.token({ sub: userId });
   const { subscriptions } = world.clients();
@@ -250,7 +250,7 @@ test('money whose answer never reached the payer activates all the same', async 
   t.is(await never, 'no answer');
 });
 
-test('a checkout that nobody pays ends after its time, and nothing was granted', async (t) => {
+test.serial('a checkout that nobody pays ends after its time, and nothing was granted', async (t) => {
   const own = await startWorld();
   try {
     const userId = randomUUID();

@@ -8,16 +8,16 @@ import { inTransaction, openDatabase, type MikroORM } from '../db/orm.ts';
 import { enqueue, type EntitlementMessage } from '../outbox/enqueue.ts';
 import { createRelay, type Relay, type RelayOptions } from '../outbox/relay.ts';
 import { createTestDatabase } from './database.ts';
-import { startNatsServer, type TestNatsServer } from './nats-server.ts';
+import { startTestNats, type TestNats } from './nats.ts';
 import { waitUntil } from './wait-until.ts';
 
-const requestTimeoutMs = 500;
+const requestTimeoutMs = 20_000;
 
 /** An outbox with a database and a NATS server of its own. */
 export interface OutboxWorld {
   readonly databaseUrl: string;
   readonly orm: MikroORM;
-  readonly nats: TestNatsServer;
+  readonly nats: TestNats;
   readonly manager: JetStreamManager;
   /** What was logged at warn and above. */
   readonly logged: { msg: string; alarm?: string }[];
@@ -38,7 +38,7 @@ export interface OutboxWorld {
 export async function startOutboxWorld(): Promise<OutboxWorld> {
   const database = await createTestDatabase();
   const orm = await openDatabase({ url: database.url, entities: [] });
-  const nats = await startNatsServer();
+  const nats = await startTestNats();
   const client = await connect({ servers: nats.url, maxReconnectAttempts: -1, reconnectTimeWait: 50 });
   const manager = await jetstreamManager(client, { checkAPI: false, timeout: requestTimeoutMs });
   const logged: OutboxWorld['logged'] = [];

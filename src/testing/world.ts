@@ -7,7 +7,7 @@ import { grpcClient } from '../cli/grpc-client.ts';
 import { plantPlans as plantPlansOfDemo } from '../local/demo-data.ts';
 import { startAuthDouble, type TestAuthDouble } from './auth-double.ts';
 import { createTestDatabase } from './database.ts';
-import { startNatsServer, type TestNatsServer } from './nats-server.ts';
+import { startTestNats, type TestNats } from './nats.ts';
 import { startPaymentSystem, type TestPaymentSystem } from './payment-system.ts';
 import { startService, type TestService } from './service.ts';
 import { waitUntil } from './wait-until.ts';
@@ -18,7 +18,7 @@ export type Row = Record<string, unknown>;
 /** Everything real, each a process of its own: database, NATS, payment system, Auth double, service. */
 export interface World {
   readonly databaseUrl: string;
-  readonly nats: TestNatsServer;
+  readonly nats: TestNats;
   readonly auth: TestAuthDouble;
   readonly paymentSystem: TestPaymentSystem;
   /** Between the payment system and the replica that was started last. */
@@ -57,7 +57,7 @@ export async function startWorld(options: WorldOptions = {}): Promise<World> {
   const prices = options.demoPlans ? await plantDemoPlans(database.url, query) : await plantPlans(query);
   const at = options.at ?? '2027-01-15T09:00:00Z';
   await query(`insert into sandbox_clock (set_to, set_at, running) values ($1, clock_timestamp(), false)`, [at]);
-  const nats = await startNatsServer();
+  const nats = await startTestNats();
   const auth = await startAuthDouble({ natsUrl: nats.url });
   const webhooks = await startWebhookGate();
   const paymentSystem = await startPaymentSystem({ webhookUrl: webhooks.url });
@@ -173,4 +173,27 @@ async function advance(world: World, { days = 0, hours = 0 }: { days?: number; h
     if (done) return sandbox.close();
   }
   throw new Error('the clock did not reach its target');
+}
+
+/**
+ * Copies a paid subscription, at once, for another viewer, whose saved method is the same one at the payment system:
+ * what tests count then is charges per reference. Gives the new subscription's id.
+ */
+export async function copySubscription(world: World, subscriptionId: string): Promise<string> {
+  const [userId, methodId, id] = [randomUUID(), randomUUID(), randomUUID()];
+  await world.query(`alter table payment_method drop constraint if exists payment_method_of_provider`);
+  await world.query(`insert into customer values ($1, now())`, [userId]);
+  await world.query(
+    `insert into payment_method select $1, $2, provider, merchant_account, provider_customer_id, provider_method_id,
+       brand, last4, expiry_month, expiry_year, created_at from payment_method limit 1`,
+    [methodId, userId],
+  );
+  await world.query(
+    `insert into subscription (id, user_id, plan_id, price_id, product_line, status, billing_time_zone, anchor_at,
+       current_period_start, current_period_end, payment_method_id, next_charge_at, created_at)
+     select $1, $2, plan_id, price_id, product_line, status, billing_time_zone, anchor_at, current_period_start,
+       current_period_end, $3, next_charge_at, created_at from subscription where id = $4`,
+    [id, userId, methodId, subscriptionId],
+  );
+  return id;
 }

@@ -12,12 +12,12 @@ import { mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startAuthDouble } from '../../testing/auth-double.ts';
-import { startNatsServer } from '../../testing/nats-server.ts';
+import { startTestNats } from '../../testing/nats.ts';
 import { waitUntil } from '../../testing/wait-until.ts';
 import { connectPublisher } from '../../testing/entitlement-publisher.ts';
 
 const dataDir = mkdtempSync(join(tmpdir(), 'auth-token-'));
-const nats = await startNatsServer();
+const nats = await startTestNats();
 const publisher = await connectPublisher(nats.url);
 await publisher.makeStream();
 const auth = await startAuthDouble({ natsUrl: nats.url, dataDir });

@@ -6,7 +6,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startAuthDouble, type TestAuthDouble } from '../../testing/auth-double.ts';
-import { startNatsServer, type TestNatsServer } from '../../testing/nats-server.ts';
+import { startTestNats, type TestNats } from '../../testing/nats.ts';
 import { waitUntil } from '../../testing/wait-until.ts';
 import { connectPublisher, type TestPublisher } from '../../testing/entitlement-publisher.ts';
 
@@ -15,8 +15,8 @@ test.after.always(async () => {
   for (const cleanUp of cleanUps.toReversed()) await cleanUp();
 });
 
-async function start(): Promise<{ nats: TestNatsServer; publisher: TestPublisher }> {
-  const nats = await startNatsServer();
+async function start(): Promise<{ nats: TestNats; publisher: TestPublisher }> {
+  const nats = await startTestNats();
   cleanUps.push(() => nats.remove());
   const publisher = await connectPublisher(nats.url);
   cleanUps.push(() => publisher.nats.close());
@@ -111,7 +111,7 @@ test('goes on when the stream was lost and made again, from lower sequences', as
   await publisher.publish(userId, { version: 1, rightsVersion: 1, grants: uhd }, { version: 2, rightsVersion: 1 });
   await waitUntil('the change', async () => (await auth.user(userId)).version === 2);
   await nats.kill();
-  rmSync(join(nats.dataDir, 'jetstream'), { recursive: true });
+  rmSync(join(nats.storeDir, 'jetstream'), { recursive: true });
   await nats.start();
   await publisher.makeStream();
   await publisher.publish(userId, { version: 3, rightsVersion: 3 });
