@@ -140,43 +140,46 @@ test.serial('a notice with one wrong byte gets 400 and leaves no row', async (t)
   t.deepEqual(await stored(), rows);
 });
 
-test.serial('a forged notice of a payment that was not made activates nothing, however well it is signed', async (t) => {
-  const userId = randomUUID();
-  const token = await world.auth.token({ sub: userId });
-  const { subscriptions } = world.clients();
-  const { subscription } = await subscriptions.subscribe(
-    { requestId: randomUUID(), priceId: world.prices.basic },
-    { token },
-  );
-  const [attempt] = await world.query(
-    `select id, provider_payment_id from payment_attempt where subscription_id = $1`,
-    [subscription!.id],
-  );
-  const payment = {
-    id: attempt!['provider_payment_id'],
-    reference: attempt!['id'],
-    status: 'succeeded',
-    amount_minor: '29900',
-    currency: 'RUB',
-  };
-  const body = Buffer.from(
-    JSON.stringify({
-      id: `evt_${randomUUID()}`,
-      type: 'payment.succeeded',
-      created_at: '2027-01-15T09:00:00Z',
-      data: { payment },
-    }),
-  );
-  t.is((await deliver(body, sign(body))).status, 200);
-  await waitUntil('the notice is worked off', async () => {
-    const rows = await world.query(`select 1 from webhook_event where reference = $1 and state <> 'RECEIVED'`, [
-      attempt!['id'],
-    ]);
-    return rows.length === 1;
-  });
-  const [row] = await world.query(`select status from subscription where id = $1`, [subscription!.id]);
-  t.is(row!['status'], 'INCOMPLETE');
-});
+test.serial(
+  'a forged notice of a payment that was not made activates nothing, however well it is signed',
+  async (t) => {
+    const userId = randomUUID();
+    const token = await world.auth.token({ sub: userId });
+    const { subscriptions } = world.clients();
+    const { subscription } = await subscriptions.subscribe(
+      { requestId: randomUUID(), priceId: world.prices.basic },
+      { token },
+    );
+    const [attempt] = await world.query(
+      `select id, provider_payment_id from payment_attempt where subscription_id = $1`,
+      [subscription!.id],
+    );
+    const payment = {
+      id: attempt!['provider_payment_id'],
+      reference: attempt!['id'],
+      status: 'succeeded',
+      amount_minor: '29900',
+      currency: 'RUB',
+    };
+    const body = Buffer.from(
+      JSON.stringify({
+        id: `evt_${randomUUID()}`,
+        type: 'payment.succeeded',
+        created_at: '2027-01-15T09:00:00Z',
+        data: { payment },
+      }),
+    );
+    t.is((await deliver(body, sign(body))).status, 200);
+    await waitUntil('the notice is worked off', async () => {
+      const rows = await world.query(`select 1 from webhook_event where reference = $1 and state <> 'RECEIVED'`, [
+        attempt!['id'],
+      ]);
+      return rows.length === 1;
+    });
+    const [row] = await world.query(`select status from subscription where id = $1`, [subscription!.id]);
+    t.is(row!['status'], 'INCOMPLETE');
+  },
+);
 
 test.serial('a repeat with the same request id gets the same answer, and one checkout exists', async (t) => {
   const token = await world.auth.token({ sub: randomUUID() });
