@@ -27,7 +27,6 @@ Try it in a second terminal:
 
   ${npm} run demo
   ${npm} run token -- --sub ${someViewer}
-  curl -s ${httpUrl}/billing.v1.PlanService/ListPlans \\
-    -H 'content-type: application/json' -H 'connect-protocol-version: 1' -d '{}'
+  curl -s ${httpUrl}/v1/plans
 `;
 }

@@ -57,6 +57,7 @@ export async function claimDue(ctx: SubscriptionsContext): Promise<AttemptRow[]>
     const dues = [
       ...states.filter((state) => state.status === 'ACTIVE').map((state) => newPayment(state, now, forgiven)),
       ...(await retries(
+        ctx,
         tx,
         states.filter((state) => state.status === 'PAST_DUE'),
       )),
@@ -81,17 +82,23 @@ function newPayment(state: SubscriptionState, now: Temporal.Instant, forgiven: S
 }
 
 /** A retry is a new attempt, with a new key, of the payment that was declined. */
-async function retries(tx: EntityManager, states: SubscriptionState[]): Promise<Due[]> {
+async function retries(ctx: SubscriptionsContext, tx: EntityManager, states: SubscriptionState[]): Promise<Due[]> {
   if (states.length === 0) return [];
   const { rows } = await sql<{ id: string; subscription_id: string; attempts: number }>`
     select p.id, p.subscription_id, (select max(a.attempt_number) from payment_attempt a where a.payment_id = p.id) as attempts
     from payment p where p.subscription_id = any(${states.map(({ id }) => id)}::uuid[]) and p.status = 'PENDING'
   `.execute(tx.getKysely());
   const owed = new Map(rows.map((row) => [row.subscription_id, row]));
-  return states.map((state) => {
+  return states.flatMap((state) => {
     const payment = owed.get(state.id);
-    if (!payment) throw new Error(`subscription ${state.id} is past due and owes nothing`);
-    return { state, paymentId: payment.id, attemptId: newId(), attemptNumber: payment.attempts + 1, period: undefined };
+    if (!payment) {
+      // One row that cannot be must not hold up the batch.
+      ctx.log.error({ subscription: state.id }, 'subscription is past due and owes nothing');
+      return [];
+    }
+    return [
+      { state, paymentId: payment.id, attemptId: newId(), attemptNumber: payment.attempts + 1, period: undefined },
+    ];
   });
 }
 
