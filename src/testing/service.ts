@@ -1,7 +1,7 @@
-import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { startGuarded } from '../local/guard.ts';
 
 const program = join(import.meta.dirname, '../main.ts');
 const startTimeoutMs = 30_000;
@@ -12,38 +12,34 @@ export interface TestService {
   readonly pid: number;
   /** Its log so far, one JSON line an entry. */
   readonly log: readonly string[];
+  /** SIGKILL. */
   kill(): Promise<void>;
-  stop(): Promise<number | null>;
+  /** SIGTERM; gives the exit status. */
+  stop(): Promise<number>;
 }
 
-/** The service as a process of its own, as `npm run serve` starts it, with exactly this environment. */
+/** The service as a process of its own, as `npm run serve` starts it, with this environment; it ends with this process. */
 export async function startService(env: Record<string, string>): Promise<TestService> {
-  const child = spawn(process.execPath, [program], { env, stdio: ['ignore', 'pipe', 'pipe'] });
+  const service = await startGuarded({
+    name: 'service',
+    command: process.execPath,
+    args: [program],
+    env: { PATH: process.env['PATH'] ?? '', ...env },
+  });
   const log: string[] = [];
-  createInterface(child.stderr!).on('line', (line) => log.push(line));
-  const exited = once(child, 'exit');
-  const tooLate = setTimeout(() => child.kill('SIGKILL'), startTimeoutMs);
-  const firstLine = once(createInterface(child.stdout!), 'line') as Promise<[string]>;
-  const started = await Promise.race([firstLine, exited.then(() => undefined)]);
+  createInterface(service.stderr!).on('line', (line) => log.push(line));
+  const tooLate = setTimeout(() => void service.kill(), startTimeoutMs);
+  const firstLine = once(createInterface(service.stdout!), 'line') as Promise<[string]>;
+  const started = await Promise.race([firstLine, service.ended.then(() => undefined)]);
   clearTimeout(tooLate);
   if (!started) throw new Error(`the service ended at its start: ${log.slice(-5).join('\n')}`);
   const { listening } = JSON.parse(started[0]) as { listening: { http: string; grpc: string } };
-  process.once('exit', () => child.kill('SIGKILL'));
   return {
     httpUrl: listening.http,
     grpcAddress: listening.grpc,
-    pid: child.pid!,
+    pid: service.pid,
     log,
-    kill: () => end(child, 'SIGKILL').then(() => undefined),
-    stop: () => end(child, 'SIGTERM'),
+    kill: async () => void (await service.kill()),
+    stop: async () => (await service.stop()).status,
   };
-}
-
-async function end(child: ChildProcess, signal: NodeJS.Signals): Promise<number | null> {
-  if (child.exitCode === null && child.signalCode === null) {
-    const exited = once(child, 'exit');
-    child.kill(signal);
-    await exited;
-  }
-  return child.exitCode;
 }
