@@ -117,7 +117,8 @@ export async function findAttemptOfProvider(
 
 /**
  * Marks attempts as given to the provider, immediately before the call: the last look. What was voided in the
- * meantime (a cancellation came first), or is in another state than `from`, is not returned and must not be sent.
+ * meantime (a cancellation came first), or is in another state than `from`, is not returned and must not be sent; nor
+ * is, first or again, what its subscription no longer waits for or was to end with its period.
  */
 export async function markSent(
   em: EntityManager,
@@ -125,9 +126,12 @@ export async function markSent(
   from: readonly AttemptState[],
 ): Promise<Set<string>> {
   const { rows } = await sql<{ id: string }>`
-    update payment_attempt
+    update payment_attempt a
     set state = 'SENT', lease_until = clock_timestamp() + make_interval(secs => ${attemptLeaseMs / 1000})
-    where id = any(${ids}::uuid[]) and state = any(${from}::text[]) returning id
+    from subscription s
+    where a.id = any(${ids}::uuid[]) and a.state = any(${from}::text[])
+      and s.id = a.subscription_id and s.open_payment_id = a.payment_id and not s.cancel_at_period_end
+    returning a.id
   `.execute(em.getKysely());
   return new Set(rows.map((row) => row.id));
 }
