@@ -11,6 +11,8 @@ COPY --from=packages /app/node_modules node_modules
 COPY package.json ./
 COPY gen gen
 COPY src src
+# Where docker-compose.yml mounts volumes: a new volume takes its owner from here.
+RUN install -d -o node -g node /data /keys
 USER node
 EXPOSE 8080 50051
 # Without npm in between, so that SIGTERM reaches the service and calls under way are finished.

@@ -5,6 +5,15 @@ import { entities } from '../entities.ts';
 import { createTestDatabase, type TestDatabase } from '../testing/database.ts';
 import { openDatabase } from './orm.ts';
 
+/**
+ * Constraints, indexes and triggers are written by hand in the migrations, where the ORM does not know of them or would
+ * name them otherwise. Every other statement is about a table or a column; the ORM adds a column without that word.
+ */
+const writtenByHand =
+  /^(alter table "\w+" (add|drop) constraint |(create|drop) (unique )?index |drop (trigger|function) )/;
+/** Read and written by SQL alone: the ORM would drop them. */
+const tablesWithoutEntity = ['idempotent_request', 'outbox_message', 'sandbox_clock'];
+
 let database: TestDatabase;
 let client: Client;
 test.before(async () => {
@@ -61,10 +70,14 @@ function addAttempt(paymentId: string, number: number, state: string): Promise<u
 test('the entities and the migrated database have the same tables and columns', async (t) => {
   const orm = await openDatabase({ url: database.url, entities });
   try {
-    const difference = await orm.schema.getUpdateSchemaSQL({ wrap: false, dropTables: false });
-    // Constraints, indexes and triggers are written by hand in the migration; the ORM does not know of them.
-    const statements = difference.split(';').filter((statement) => /\bcolumn\b|create table/i.test(statement));
-    t.deepEqual(statements, []);
+    const difference = await orm.schema.getUpdateSchemaSQL({ wrap: false });
+    const statements = difference
+      .split(/;\s*/)
+      .filter((statement) => statement !== '' && !writtenByHand.test(statement));
+    t.deepEqual(
+      statements,
+      tablesWithoutEntity.map((table) => `drop table if exists "${table}" cascade`),
+    );
     t.true(entities.length >= 10);
   } finally {
     await orm.close(true);

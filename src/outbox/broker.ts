@@ -9,6 +9,7 @@ const retryDelayMaxMs = 2_000;
 // Two pings without an answer end a connection that only looks alive.
 const pingIntervalMs = 5_000;
 const pingsOutMax = 2;
+const lastRoundTripMs = 500;
 
 /** The connection to NATS: away or there, it is looked after here, for ever. */
 export interface Broker {
@@ -44,7 +45,7 @@ export function openBroker(natsUrl: string, log: Logger, onConnected: () => void
     epoch++;
     onConnected();
     log.info({ natsUrl }, 'NATS connected');
-    if (stopping.signal.aborted) await opened.close();
+    if (stopping.signal.aborted) await closeConnection(opened);
     for await (const { type } of opened.status()) {
       if (type !== 'disconnect' && type !== 'reconnect') continue;
       isConnected = type === 'reconnect';
@@ -87,8 +88,18 @@ export function openBroker(natsUrl: string, log: Logger, onConnected: () => void
     },
     stop: async () => {
       stopping.abort();
-      await connection?.close();
+      if (connection) await closeConnection(connection);
       await running;
     },
   };
+}
+
+/**
+ * A round trip first: closing a connection that the server has just ended makes the client write to the ended socket,
+ * whose error nobody hears (it ends the process).
+ */
+async function closeConnection(connection: NatsConnection): Promise<void> {
+  const answered = connection.flush().catch(() => undefined);
+  await Promise.race([answered, delay(lastRoundTripMs, undefined, { ref: false })]);
+  await connection.close();
 }

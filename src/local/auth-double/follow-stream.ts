@@ -14,6 +14,7 @@ const idleHeartbeatMs = 1_000;
 const pingIntervalMs = 5_000;
 const requestTimeoutMs = 2_000;
 const reconnectDelayMs = 500;
+const lastRoundTripMs = 500;
 const retryDelayMinMs = 100;
 const retryDelayMaxMs = 2_000;
 
@@ -54,7 +55,7 @@ export function followStream(
       await delay(retryDelayMs, undefined, { signal: stopping.signal }).catch(() => undefined);
       retryDelayMs = Math.min(retryDelayMs * 2, retryDelayMaxMs);
     }
-    await connection?.close();
+    if (connection) await closeConnection(connection);
   }
 
   const running = run();
@@ -75,6 +76,16 @@ function openConnection(natsUrl: string): Promise<NatsConnection> {
     pingInterval: pingIntervalMs,
     timeout: requestTimeoutMs,
   });
+}
+
+/**
+ * A round trip first: closing a connection that the server has just ended makes the client write to the ended socket,
+ * whose error nobody hears (it ends the process).
+ */
+async function closeConnection(connection: NatsConnection): Promise<void> {
+  const answered = connection.flush().catch(() => undefined);
+  await Promise.race([answered, delay(lastRoundTripMs, undefined, { ref: false })]);
+  await connection.close();
 }
 
 /** Returns when stopped; throws when the stream, the consumer or the connection is gone. */

@@ -32,7 +32,7 @@ async function main(): Promise<void> {
     server.closeAllConnections();
     await follower.stop();
     store.close();
-    process.disconnect?.();
+    if (process.connected) process.disconnect?.();
   };
   process.on('SIGTERM', stop);
   process.on('SIGINT', stop);

@@ -63,7 +63,7 @@ async function main(): Promise<void> {
     server.closeAllConnections();
     await webhooks.stop();
     await books.close();
-    process.disconnect?.();
+    if (process.connected) process.disconnect?.();
   };
   process.on('SIGTERM', stop);
   process.on('SIGINT', stop);
