@@ -66,10 +66,11 @@ test('two starts never share a folder, and one that was killed does not keep it'
   const path = join(dir, 'shared');
   const module = JSON.stringify(join(import.meta.dirname, 'data-folder.ts'));
   const script = `const { openDataFolder } = await import(${module});
-    openDataFolder(${JSON.stringify(path)}); console.log('has it'); setInterval(() => {}, 1000);`;
+    globalThis.folder = openDataFolder(${JSON.stringify(path)}); console.log('has it'); setInterval(() => {}, 1000);`;
   const other = spawn(process.execPath, ['--input-type=module', '-e', script], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
+  t.teardown(() => other.kill('SIGKILL'));
   await once(other.stdout, 'data');
   t.throws(() => openDataFolder(path), { instanceOf: LocalError, message: /shared is in use: another "npm start"/ });
   other.kill('SIGKILL');

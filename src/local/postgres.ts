@@ -96,6 +96,8 @@ export async function startPostgres(options: PostgresOptions): Promise<RunningPo
 /** Makes a database unless it is there. */
 export async function ensureDatabase(postgres: RunningPostgres, name: string): Promise<void> {
   const client = new Client({ connectionString: postgres.url('postgres') });
+  // A server that is asked to stop ends the session; the query under way fails by itself.
+  client.on('error', () => undefined);
   await client.connect();
   try {
     const { rowCount } = await client.query('select 1 from pg_database where datname = $1', [name]);
