@@ -1,5 +1,6 @@
 import { Migrator } from '@mikro-orm/migrations';
 import { MikroORM, type EntityManager, type Options } from '@mikro-orm/postgresql';
+import { AbsentAttempts } from './migrations/absent-attempts.ts';
 import { Initial } from './migrations/initial.ts';
 import { Refunds } from './migrations/refunds.ts';
 
@@ -31,6 +32,7 @@ export async function openDatabase(options: DatabaseOptions): Promise<MikroORM> 
       migrationsList: [
         { name: '20261123-initial', class: Initial },
         { name: '20261123-refunds', class: Refunds },
+        { name: '20261123-absent-attempts', class: AbsentAttempts },
       ],
       snapshot: false,
       tableName: 'migration',

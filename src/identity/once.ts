@@ -63,7 +63,7 @@ export async function beginRequest<R>(tx: EntityManager, key: RequestKey): Promi
 export async function answerRequest(tx: EntityManager, key: RequestKey, answer: unknown): Promise<void> {
   await sql`
     update idempotent_request set response = ${encodeJson(answer)}
-    where caller = ${key.caller} and method = ${key.method} and request_id = ${key.requestId}
+    where caller = ${key.caller} and method = ${key.method} and request_id = ${key.requestId} and response is null
   `.execute(tx.getKysely());
 }
 

@@ -8,8 +8,11 @@ import type { AttemptState, PaymentPurpose, PaymentStatus } from './payment.ts';
 /** Real time during which whoever wrote an attempt may be calling the provider; above every provider's call deadline. */
 export const attemptLeaseMs = 30_000;
 
-/** When the sweeper looks at an attempt that stays open: after the n-th look, business time; the last one repeats. */
-const checkDelaysMs = [30_000, 120_000, 600_000, 3_600_000, 10_800_000, 21_600_000, 43_200_000, 72_000_000];
+/**
+ * When the sweeper looks at an attempt that stays open: after the n-th look, business time. The last one repeats: a
+ * charge that has to be sent again meets several looks while its key is safe, however long the provider was away.
+ */
+const checkDelaysMs = [30_000, 120_000, 600_000, 3_600_000];
 
 /** When to look again at an attempt that has been looked at `checks` times. */
 export function nextCheckAfter(checks: number, now: Temporal.Instant): Temporal.Instant {
@@ -39,6 +42,7 @@ export interface AttemptRow {
   readonly state: AttemptState;
   readonly providerPaymentId: string | null;
   readonly checks: number;
+  readonly absentSince: Temporal.Instant | null;
   /** Whoever wrote it may be calling the provider at this moment. */
   readonly leased: boolean;
   readonly createdAt: Temporal.Instant;
@@ -67,6 +71,7 @@ interface Row {
   state: AttemptState;
   provider_payment_id: string | null;
   checks: number;
+  absent_since: string | null;
   leased: boolean;
   created_at: string;
 }
@@ -76,7 +81,7 @@ const selectAttempts = sql`
     payment.period_start, payment.period_end, a.attempt_number, a.kind, a.idempotency_key, a.provider,
     a.merchant_account, method.provider_customer_id, method.provider_method_id, a.amount_minor, a.currency_code,
     a.description, a.return_url, a.state, a.provider_payment_id, a.checks,
-    a.lease_until > clock_timestamp() as leased, a.created_at
+    a.absent_since, a.lease_until > clock_timestamp() as leased, a.created_at
   from payment_attempt a join payment on payment.id = a.payment_id
     left join payment_method method on method.id = a.payment_method_id
 `;
@@ -116,20 +121,20 @@ export async function findAttemptOfProvider(
 }
 
 /**
- * Marks attempts as given to the provider, immediately before the call: the last look. What was voided in the
- * meantime (a cancellation came first), or is in another state than `from`, is not returned and must not be sent; nor
+ * Marks attempts as given to the provider, immediately before the call: the last look. What is no longer in the state
+ * in which it was read (a cancellation voided it, somebody else settled it) is not returned and must not be sent; nor
  * is, first or again, what its subscription no longer waits for or was to end with its period.
  */
 export async function markSent(
   em: EntityManager,
-  ids: readonly string[],
-  from: readonly AttemptState[],
+  attempts: readonly Pick<AttemptRow, 'id' | 'state'>[],
 ): Promise<Set<string>> {
   const { rows } = await sql<{ id: string }>`
     update payment_attempt a
     set state = 'SENT', lease_until = clock_timestamp() + make_interval(secs => ${attemptLeaseMs / 1000})
-    from subscription s
-    where a.id = any(${ids}::uuid[]) and a.state = any(${from}::text[])
+    from unnest(${attempts.map(({ id }) => id)}::uuid[], ${attempts.map(({ state }) => state)}::text[]) as c(id, state),
+      subscription s
+    where a.id = c.id and a.state = c.state and a.state in ('PENDING', 'SENT', 'UNKNOWN')
       and s.id = a.subscription_id and s.open_payment_id = a.payment_id and not s.cancel_at_period_end
     returning a.id
   `.execute(em.getKysely());
@@ -168,6 +173,8 @@ export interface AttemptUpdate {
   readonly declineCode?: string | undefined;
   readonly declineHard?: boolean | undefined;
   readonly surplus?: boolean | undefined;
+  /** Ends with everything that is not one more look-up that did not find it. */
+  readonly absentSince?: Temporal.Instant | undefined;
   readonly nextCheckAt: Temporal.Instant | null;
   readonly settledAt: Temporal.Instant | null;
 }
@@ -179,7 +186,7 @@ export async function storeAttempts(tx: EntityManager, updates: readonly Attempt
     update payment_attempt a set state = u.state, lease_until = clock_timestamp(),
       provider_payment_id = coalesce(u.provider_payment_id, a.provider_payment_id),
       decline_code = u.decline_code, decline_hard = u.decline_hard, surplus = u.surplus,
-      next_check_at = u.next_check_at, settled_at = u.settled_at
+      absent_since = u.absent_since, next_check_at = u.next_check_at, settled_at = u.settled_at
     from unnest(
       ${updates.map((update) => update.id)}::uuid[],
       ${updates.map((update) => update.state)}::text[],
@@ -187,9 +194,11 @@ export async function storeAttempts(tx: EntityManager, updates: readonly Attempt
       ${updates.map((update) => update.declineCode ?? null)}::text[],
       ${updates.map((update) => update.declineHard ?? null)}::boolean[],
       ${updates.map((update) => update.surplus ?? false)}::boolean[],
+      ${updates.map((update) => update.absentSince?.toString() ?? null)}::timestamptz[],
       ${updates.map((update) => update.nextCheckAt?.toString() ?? null)}::timestamptz[],
       ${updates.map((update) => update.settledAt?.toString() ?? null)}::timestamptz[]
-    ) as u(id, state, provider_payment_id, decline_code, decline_hard, surplus, next_check_at, settled_at)
+    ) as u(id, state, provider_payment_id, decline_code, decline_hard, surplus, absent_since, next_check_at,
+      settled_at)
     where a.id = u.id
   `.execute(tx.getKysely());
 }
@@ -232,6 +241,7 @@ async function readAttempts(em: EntityManager, where: RawBuilder<unknown>): Prom
     state: row.state,
     providerPaymentId: row.provider_payment_id,
     checks: row.checks,
+    absentSince: optionalInstantFromRow(row.absent_since),
     leased: row.leased,
     createdAt: instantFromRow(row.created_at),
   }));

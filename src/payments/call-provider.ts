@@ -1,3 +1,4 @@
+import type { AttemptState } from './payment.ts';
 import { NotExecuted, OutcomeUnknown, RequestRefused, type PaymentOutcome } from './provider.ts';
 
 /** What came of a call: the provider's answer, or what its absence means. */
@@ -8,7 +9,9 @@ export type CallOutcome =
   /** Nothing happened; the same key again. */
   | { readonly kind: 'not executed'; readonly note: string; readonly retryAfterMs: number | undefined }
   /** Nothing happened and the fault is ours: a person has to look. */
-  | { readonly kind: 'refused'; readonly note: string };
+  | { readonly kind: 'refused'; readonly note: string }
+  /** A look-up did not find it. `state` is what the attempt was at that moment: an answer about an older one is void. */
+  | { readonly kind: 'absent'; readonly state: AttemptState };
 
 /** Makes a call that moves money and turns the provider's three exceptions into values that can be stored. */
 export async function callProvider(call: () => Promise<PaymentOutcome>): Promise<CallOutcome> {

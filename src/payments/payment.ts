@@ -29,8 +29,9 @@ export class Payment extends PaymentSchema.class {}
 PaymentSchema.setClass(Payment);
 
 /**
- * PENDING: written down, certainly not sent; it may still be voided. SENT: given to the provider. WAITING: the customer or the provider has not finished. UNKNOWN: the provider
- * may have taken the money. PARKED: refused for a fault of ours, a person has to look. The other three are final.
+ * PENDING: written down, certainly never executed; it may still be voided. SENT: given to the provider. WAITING: the
+ * customer or the provider has not finished. UNKNOWN: the provider may have taken the money. PARKED: it took another
+ * amount than was owed, a person has to look. The other three are final.
  */
 export type AttemptState = 'PENDING' | 'SENT' | 'WAITING' | 'UNKNOWN' | 'PARKED' | 'SUCCEEDED' | 'DECLINED' | 'DEAD';
 
@@ -64,6 +65,8 @@ export const PaymentAttemptSchema = defineEntity({
     /** When the sweeper looks; business time. */
     nextCheckAt: instant().strictNullable(),
     checks: p.integer().default(0),
+    /** The first of the look-ups in a row that did not find it; business time. */
+    absentSince: instant().strictNullable(),
     createdAt: instant(),
     settledAt: instant().strictNullable(),
   },

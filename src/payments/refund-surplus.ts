@@ -26,12 +26,12 @@ interface RefundRow {
 }
 
 /**
- * Writes down that surplus money goes back, in the transaction that found it: once per attempt, whoever finds it again.
- * All of it, as the attempt was charged.
+ * Writes down that surplus money goes back, in the transaction that found it: all that the provider took, once per
+ * payment of the provider's, whoever finds it again.
  */
 export async function claimSurplusRefunds(
   tx: EntityManager,
-  surplus: readonly { attempt: AttemptRow; providerPaymentId: string }[],
+  surplus: readonly { attempt: AttemptRow; providerPaymentId: string; amount: Money }[],
   now: Temporal.Instant,
 ): Promise<void> {
   if (surplus.length === 0) return;
@@ -40,15 +40,17 @@ export async function claimSurplusRefunds(
     insert into refund (id, attempt_id, provider_payment_id, idempotency_key, reason, provider, merchant_account,
       amount_minor, currency_code, state, next_try_at, lease_until, created_at)
     select c.id, c.attempt_id, c.provider_payment_id, c.idempotency_key, 'SURPLUS', a.provider, a.merchant_account,
-      a.amount_minor, a.currency_code, 'PENDING', ${now.toString()}, clock_timestamp(), ${now.toString()}
+      c.amount_minor, c.currency_code, 'PENDING', ${now.toString()}, clock_timestamp(), ${now.toString()}
     from unnest(
       ${ids}::uuid[],
       ${surplus.map(({ attempt }) => attempt.id)}::uuid[],
       ${surplus.map(({ providerPaymentId }) => providerPaymentId)}::text[],
+      ${surplus.map(({ amount }) => amount.amountMinor)}::bigint[],
+      ${surplus.map(({ amount }) => amount.currencyCode)}::text[],
       ${ids.map((id) => `rfd_${id}`)}::text[]
-    ) as c(id, attempt_id, provider_payment_id, idempotency_key)
+    ) as c(id, attempt_id, provider_payment_id, amount_minor, currency_code, idempotency_key)
       join payment_attempt a on a.id = c.attempt_id
-    where a.amount_minor > 0
+    where c.amount_minor > 0
     on conflict do nothing
   `.execute(tx.getKysely());
 }

@@ -1,58 +1,66 @@
 import type { EntityManager } from '../db/orm.ts';
 import { markSent, type AttemptRow } from './attempt-rows.ts';
 import { callProvider, mapBounded, type CallOutcome } from './call-provider.ts';
-import type { AttemptState } from './payment.ts';
+import type { PaymentProvider } from './provider.ts';
 import { providerNamed, type PaymentsContext } from './providers.ts';
 
-/** What became of an attempt that was to be sent; undefined when the last look found it voided and nothing was sent. */
+/** What became of an attempt that was to be sent; undefined when the last look refused it and nothing was sent. */
 export type SentCharge = { readonly attempt: AttemptRow; readonly outcome: CallOutcome | undefined };
 
 /**
  * Sends charges to their providers, outside any transaction, as many at once as each provider takes. Every one is
  * marked as sent immediately before its own call, so that a cancellation that was committed before is never followed
- * by a charge. Only attempts in a state of `from` are sent.
+ * by a charge; and only from the state in which it was read.
  */
-export async function sendCharges(
-  ctx: PaymentsContext,
-  attempts: readonly AttemptRow[],
-  from: readonly AttemptState[],
-): Promise<SentCharge[]> {
+export async function sendCharges(ctx: PaymentsContext, attempts: readonly AttemptRow[]): Promise<SentCharge[]> {
   const byProvider = Map.groupBy(attempts, (attempt) => attempt.provider);
   const sent = await Promise.all(
     [...byProvider].map(([name, group]) => {
       const provider = providerNamed(ctx, name);
-      const lastLook = coalesceLastLooks(ctx.em, from);
+      const lastLook = coalesceLastLooks(ctx.em);
       return mapBounded(group, provider.capabilities.maxConcurrency, async (attempt): Promise<SentCharge> => {
-        if (!(await lastLook(attempt.id))) return { attempt, outcome: undefined };
-        const outcome = await callProvider(() =>
-          provider.charge({
-            idempotencyKey: attempt.idempotencyKey,
-            reference: attempt.id,
-            amount: attempt.amount,
-            providerCustomerId: attempt.providerCustomerId!,
-            providerMethodId: attempt.providerMethodId!,
-            description: attempt.description,
-          }),
-        );
-        return { attempt, outcome };
+        try {
+          if (!(await lastLook(attempt))) return { attempt, outcome: undefined };
+        } catch (error) {
+          // The others' answers must not be lost with it.
+          ctx.log.error({ err: error, attempt: attempt.id }, 'last look failed');
+          return { attempt, outcome: undefined };
+        }
+        return { attempt, outcome: await sendCharge(provider, attempt) };
       });
     }),
   );
   return sent.flat();
 }
 
+async function sendCharge(provider: PaymentProvider, attempt: AttemptRow): Promise<CallOutcome> {
+  const outcome = await callProvider(() =>
+    provider.charge({
+      idempotencyKey: attempt.idempotencyKey,
+      reference: attempt.id,
+      amount: attempt.amount,
+      providerCustomerId: attempt.providerCustomerId!,
+      providerMethodId: attempt.providerMethodId!,
+      description: attempt.description,
+    }),
+  );
+  const nothingNow = outcome.kind === 'not executed' || outcome.kind === 'refused';
+  // That a repeat was not executed says nothing about the first call.
+  return nothingNow && attempt.state !== 'PENDING' ? { kind: 'unknown', note: outcome.note } : outcome;
+}
+
 /** One statement for all the charges that are about to be sent at this moment, instead of one each. */
-function coalesceLastLooks(em: EntityManager, from: readonly AttemptState[]): (attemptId: string) => Promise<boolean> {
-  let waiting: string[] = [];
+function coalesceLastLooks(em: EntityManager): (attempt: AttemptRow) => Promise<boolean> {
+  let waiting: AttemptRow[] = [];
   let look: Promise<Set<string>> | undefined;
-  return async (attemptId) => {
-    waiting.push(attemptId);
+  return async (attempt) => {
+    waiting.push(attempt);
     look ??= Promise.resolve().then(() => {
-      const ids = waiting;
+      const attempts = waiting;
       waiting = [];
       look = undefined;
-      return markSent(em.fork(), ids, from);
+      return markSent(em.fork(), attempts);
     });
-    return (await look).has(attemptId);
+    return (await look).has(attempt.id);
   };
 }

@@ -16,9 +16,10 @@ export interface SweptAttempt {
 }
 
 /**
- * Looks at attempts that are past their lease and due for a look: asks the provider, by its id or by our reference; a
- * charge that the provider does not have is sent again under the same key while that is safe. The caller settles. Never
- * a new key while the outcome is open.
+ * Looks at attempts that are past their lease and due for a look: asks the provider, by its id or by our reference. A
+ * charge that the provider does not have is sent again under the same key while that is safe; what may not be sent
+ * again, or is pointless by now, is told to the settle as `absent`. The caller settles. Never a new key while the
+ * outcome is open.
  */
 export async function sweepAttempts(ctx: PaymentsContext): Promise<SweptAttempt[]> {
   const { attempts, now } = await claimOpenAttempts(ctx);
@@ -30,20 +31,23 @@ export async function sweepAttempts(ctx: PaymentsContext): Promise<SweptAttempt[
       })),
     ),
   );
-  const found = looked.flat();
-  const again = found.filter(({ attempt, outcome }) => outcome === 'absent' && maySendAgain(ctx, attempt, now));
-  for (const { attempt } of found.filter(({ attempt, outcome }) => outcome === 'absent' && isLost(ctx, attempt, now))) {
-    ctx.log.error({ attempt: attempt.id, provider: attempt.provider }, 'charge is lost: a person has to look');
-  }
+  const [again, told] = partition(
+    looked.flat(),
+    ({ attempt, outcome }) => outcome.kind === 'absent' && maySend(ctx, attempt, now),
+  );
   const sent = await sendCharges(
     ctx,
     again.map(({ attempt }) => attempt),
-    ['PENDING', 'SENT', 'UNKNOWN'],
   );
   return [
-    ...found.flatMap(({ attempt, outcome }) => (outcome === 'absent' ? [] : [{ attemptId: attempt.id, outcome }])),
-    ...sent.flatMap(({ attempt, outcome }) => (outcome ? [{ attemptId: attempt.id, outcome }] : [])),
+    ...told.map(({ attempt, outcome }) => ({ attemptId: attempt.id, outcome })),
+    ...sent.map(({ attempt, outcome }) => ({ attemptId: attempt.id, outcome: outcome ?? absent(attempt) })),
   ];
+}
+
+function partition<T>(items: readonly T[], isFirst: (item: T) => boolean): [first: T[], rest: T[]] {
+  const groups = Map.groupBy(items, isFirst);
+  return [groups.get(true) ?? [], groups.get(false) ?? []];
 }
 
 async function claimOpenAttempts(ctx: PaymentsContext): Promise<{ attempts: AttemptRow[]; now: Temporal.Instant }> {
@@ -71,32 +75,38 @@ async function claimOpenAttempts(ctx: PaymentsContext): Promise<{ attempts: Atte
   });
 }
 
-/** `absent`: the provider has no such payment, or it was certainly never sent. */
-async function lookUp(ctx: PaymentsContext, attempt: AttemptRow): Promise<CallOutcome | 'absent'> {
-  if (attempt.state === 'PENDING' && attempt.kind === 'charge') return 'absent';
+async function lookUp(ctx: PaymentsContext, attempt: AttemptRow): Promise<CallOutcome> {
+  if (attempt.state === 'PENDING' && attempt.kind === 'charge') return absent(attempt);
   const provider = providerNamed(ctx, attempt.provider);
-  let absent = false;
+  let isAbsent = false;
   const outcome = await callProvider(async () => {
     const found = await provider.lookUp({
       providerPaymentId: attempt.providerPaymentId ?? undefined,
       reference: attempt.id,
     });
-    absent = found === undefined;
+    isAbsent = found === undefined;
     return found ?? { kind: 'dead' };
   });
-  if (absent) return 'absent';
+  // A page that was not opened yet may still be: whoever asks again goes on with it until the checkout's time is over.
+  if (isAbsent && attempt.kind === 'checkout') return { kind: 'unknown', note: 'no such page yet' };
+  if (isAbsent) return absent(attempt);
   // A look-up that was refused or not answered says nothing about the payment.
   if (outcome.kind === 'not executed' || outcome.kind === 'refused') return { kind: 'unknown', note: outcome.note };
   return outcome;
 }
 
-/** The provider does not have it, and its key is too old to be sent again. It stays unknown, and is never charged anew. */
-function isLost(ctx: PaymentsContext, attempt: AttemptRow, now: Temporal.Instant): boolean {
-  return attempt.kind === 'charge' && !maySendAgain(ctx, attempt, now);
+function absent({ state }: AttemptRow): CallOutcome {
+  return { kind: 'absent', state };
 }
 
-function maySendAgain(ctx: PaymentsContext, attempt: AttemptRow, now: Temporal.Instant): boolean {
-  if (attempt.kind !== 'charge') return false;
+/**
+ * Whether a charge that the provider does not have may be sent. One that was certainly never executed: as long as its
+ * period is not over, for periods that passed whole are forgiven. Any other: while its key is remembered for certain.
+ */
+function maySend(ctx: PaymentsContext, attempt: AttemptRow, now: Temporal.Instant): boolean {
+  if (attempt.state === 'PENDING') {
+    return attempt.periodEnd === null || Temporal.Instant.compare(now, attempt.periodEnd) < 0;
+  }
   const { idempotencyWindowMs } = providerNamed(ctx, attempt.provider).capabilities;
   const ageMs = now.epochMilliseconds - attempt.createdAt.epochMilliseconds;
   return ageMs < idempotencyWindowMs - keyReserveMs;

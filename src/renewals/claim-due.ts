@@ -3,10 +3,17 @@ import { businessNow } from '../db/clock.ts';
 import { lockKeys } from '../db/lock-keys.ts';
 import { inTransaction, type EntityManager } from '../db/orm.ts';
 import { newId } from '../lib/ids.ts';
-import { attemptLeaseMs, findAttempts, nextCheckAfter, type AttemptRow } from '../payments/attempt-rows.ts';
-import { idempotencyKey } from '../payments/payment.ts';
+import {
+  attemptLeaseMs,
+  findAttempts,
+  nextCheckAfter,
+  storePayments,
+  type AttemptRow,
+} from '../payments/attempt-rows.ts';
+import { idempotencyKey, type PaymentStatus } from '../payments/payment.ts';
 import { periodToCharge, type BillingPeriod } from '../subscriptions/billing-period.ts';
-import { scheduleOf, type SubscriptionChange } from '../subscriptions/lifecycle.ts';
+import { dunning } from '../subscriptions/dunning.ts';
+import { forgive, scheduleOf, type SubscriptionChange } from '../subscriptions/lifecycle.ts';
 import { lockSubscriptions, storeChanges, type SubscriptionsContext } from '../subscriptions/subscription-rows.ts';
 import type { SubscriptionState } from '../subscriptions/subscription.ts';
 
@@ -42,6 +49,7 @@ export async function claimDue(ctx: SubscriptionsContext): Promise<AttemptRow[]>
     const { rows } = await sql<{ id: string }>`
       select id from subscription
       where next_charge_at <= ${now.toString()} and open_payment_id is null and payment_method_id is not null
+        and (dunning_ends_at is null or dunning_ends_at > ${now.subtract({ hours: dunning.endWaitsHours }).toString()})
       order by next_charge_at, id limit ${claimBatchMax} for update skip locked
     `.execute(db);
     if (rows.length === 0) return [];
@@ -53,16 +61,9 @@ export async function claimDue(ctx: SubscriptionsContext): Promise<AttemptRow[]>
         )
       ).values(),
     ];
-    const forgiven: SubscriptionChange[] = [];
-    const dues = [
-      ...states.filter((state) => state.status === 'ACTIVE').map((state) => newPayment(state, now, forgiven)),
-      ...(await retries(
-        ctx,
-        tx,
-        states.filter((state) => state.status === 'PAST_DUE'),
-      )),
-    ];
+    const { dues, forgiven, passed } = decideDues(ctx, states, await findOwed(tx, states), now);
     await storeChanges(ctx, tx, forgiven, now);
+    await storePayments(tx, passed, now);
     await storeClaim(tx, dues, now);
     return findAttempts(
       tx,
@@ -71,35 +72,76 @@ export async function claimDue(ctx: SubscriptionsContext): Promise<AttemptRow[]>
   });
 }
 
-/** The period that contains now; those that passed whole while billing was away are forgiven, never charged. */
-function newPayment(state: SubscriptionState, now: Temporal.Instant, forgiven: SubscriptionChange[]): Due {
-  const { period, forgiven: missed } = periodToCharge(scheduleOf(state), state.cycle, now);
-  for (const { start, end } of missed) {
-    const reason = `${start.toString()}/${end.toString()}`;
-    forgiven.push({ before: state, after: state, kind: 'PERIOD_FORGIVEN', reason, entitlement: undefined });
-  }
-  return { state, paymentId: newId(), attemptId: newId(), attemptNumber: 1, period };
+/** A payment that was begun for a subscription and is not decided, or was decided for the cycle that is due. */
+interface OwedRow {
+  readonly id: string;
+  readonly subscription_id: string;
+  readonly purpose: string;
+  readonly status: PaymentStatus;
+  readonly attempts: number;
 }
 
-/** A retry is a new attempt, with a new key, of the payment that was declined. */
-async function retries(ctx: SubscriptionsContext, tx: EntityManager, states: SubscriptionState[]): Promise<Due[]> {
-  if (states.length === 0) return [];
-  const { rows } = await sql<{ id: string; subscription_id: string; attempts: number }>`
-    select p.id, p.subscription_id, (select max(a.attempt_number) from payment_attempt a where a.payment_id = p.id) as attempts
-    from payment p where p.subscription_id = any(${states.map(({ id }) => id)}::uuid[]) and p.status = 'PENDING'
+async function findOwed(tx: EntityManager, states: readonly SubscriptionState[]): Promise<Map<string, OwedRow[]>> {
+  const { rows } = await sql<OwedRow>`
+    select p.id, p.subscription_id, p.purpose, p.status,
+      (select coalesce(max(a.attempt_number), 0) from payment_attempt a where a.payment_id = p.id) as attempts
+    from payment p join unnest(${states.map(({ id }) => id)}::uuid[], ${states.map(({ cycle }) => cycle)}::integer[])
+      as s(id, cycle) on p.subscription_id = s.id
+    where p.status = 'PENDING' or p.purpose = 'cycle:' || s.cycle + 1
   `.execute(tx.getKysely());
-  const owed = new Map(rows.map((row) => [row.subscription_id, row]));
-  return states.flatMap((state) => {
-    const payment = owed.get(state.id);
-    if (!payment) {
+  return Map.groupBy(rows, (row) => row.subscription_id);
+}
+
+interface Decided {
+  readonly dues: Due[];
+  readonly forgiven: SubscriptionChange[];
+  /** Begun for periods that have passed whole since: nobody pays for them any more. */
+  readonly passed: { id: string; status: 'VOID' }[];
+}
+
+/**
+ * What each subscription is charged for: the period that contains now, those that passed whole while billing was away
+ * are forgiven; after a decline, or after a charge that never was, the payment that is owed already, by a new attempt.
+ */
+function decideDues(
+  ctx: SubscriptionsContext,
+  states: readonly SubscriptionState[],
+  owedBy: ReadonlyMap<string, OwedRow[]>,
+  now: Temporal.Instant,
+): Decided {
+  const decided: Decided = { dues: [], forgiven: [], passed: [] };
+  for (const state of states) {
+    const owed = owedBy.get(state.id) ?? [];
+    const attemptId = newId();
+    if (state.status === 'PAST_DUE') {
+      const payment = owed.find(({ status }) => status === 'PENDING');
+      if (payment) decided.dues.push({ state, ...again(payment), attemptId });
       // One row that cannot be must not hold up the batch.
-      ctx.log.error({ subscription: state.id }, 'subscription is past due and owes nothing');
-      return [];
+      else ctx.log.error({ subscription: state.id }, 'subscription is past due and owes nothing');
+      continue;
     }
-    return [
-      { state, paymentId: payment.id, attemptId: newId(), attemptNumber: payment.attempts + 1, period: undefined },
-    ];
-  });
+    const { period, forgiven: missed } = periodToCharge(scheduleOf(state), state.cycle, now);
+    const begun = owed.find(({ purpose }) => purpose === `cycle:${period.cycle}`);
+    if (begun && begun.status !== 'PENDING') {
+      ctx.log.error({ subscription: state.id, payment: begun.id }, 'subscription is due for what is decided already');
+      continue;
+    }
+    decided.forgiven.push(...missed.map((span) => forgive(state, span)));
+    decided.passed.push(
+      ...owed.filter((payment) => payment !== begun).map(({ id }) => ({ id, status: 'VOID' as const })),
+    );
+    decided.dues.push(
+      begun
+        ? { state, ...again(begun), attemptId }
+        : { state, paymentId: newId(), attemptId, attemptNumber: 1, period },
+    );
+  }
+  return decided;
+}
+
+/** A new attempt, with a new key, of a payment that keeps what was frozen with it. */
+function again({ id, attempts }: OwedRow): Pick<Due, 'paymentId' | 'attemptNumber' | 'period'> {
+  return { paymentId: id, attemptNumber: attempts + 1, period: undefined };
 }
 
 async function storeClaim(tx: EntityManager, dues: readonly Due[], now: Temporal.Instant): Promise<void> {

@@ -11,7 +11,7 @@ import { claimDue } from './claim-due.ts';
 export async function renewDue(ctx: SubscriptionsContext & PaymentsContext): Promise<number> {
   const attempts = await claimDue(ctx);
   if (attempts.length === 0) return 0;
-  const sent = await sendCharges(ctx, attempts, ['PENDING']);
+  const sent = await sendCharges(ctx, attempts);
   const settlements = sent.flatMap(({ attempt, outcome }) => (outcome ? [{ attemptId: attempt.id, outcome }] : []));
   const results = await settlePayments(ctx, settlements);
   ctx.log.info({ claimed: attempts.length, ...countBy(results) }, 'renewed a batch');

@@ -160,3 +160,46 @@ test.serial("another viewer's subscription looks exactly like a missing one", as
   }
   t.is(new Set(texts).size, 1);
 });
+
+test.serial('ending an unpaid subscription is repeated after a crash, and only by the same call', async (t) => {
+  const token = await world.auth.token({ sub: randomUUID() });
+  const { subscriptions } = world.clients();
+  const { subscription } = await subscriptions.subscribe(
+    { requestId: randomUUID(), priceId: world.prices.basic },
+    { token },
+  );
+  const asked = { requestId: randomUUID(), subscriptionId: subscription!.id, reason: 'changed my mind' };
+  const first = await subscriptions.cancelSubscription(asked, { token });
+  t.is(first.subscription!.status, SubscriptionStatus.INCOMPLETE_EXPIRED);
+  // As if the process had died between the end of the page and the answer.
+  await world.query(
+    `update idempotent_request set response = null, lease_until = clock_timestamp() where request_id = $1`,
+    [asked.requestId],
+  );
+  const repeated = await subscriptions.cancelSubscription(asked, { token });
+  t.is(repeated.subscription!.status, SubscriptionStatus.INCOMPLETE_EXPIRED);
+  t.deepEqual(await refused(t, subscriptions.cancelSubscription({ ...asked, requestId: randomUUID() }, { token })), [
+    'FAILED_PRECONDITION',
+    'ILLEGAL_TRANSITION',
+  ]);
+});
+
+test.serial('a request id of another call does not end an unpaid subscription', async (t) => {
+  const userId = randomUUID();
+  const token = await world.auth.token({ sub: userId });
+  const { subscriptions } = world.clients();
+  const { subscription } = await subscriptions.subscribe(
+    { requestId: randomUUID(), priceId: world.prices.basic },
+    { token },
+  );
+  const requestId = randomUUID();
+  await world.query(
+    `insert into idempotent_request (caller, method, request_id, request_hash, lease_until)
+     values ('customer:' || $1, 'CancelSubscription', $2, 'of something else', clock_timestamp())`,
+    [userId, requestId],
+  );
+  const call = subscriptions.cancelSubscription({ requestId, subscriptionId: subscription!.id }, { token });
+  t.deepEqual(await refused(t, call), ['INVALID_ARGUMENT', 'REQUEST_ID_REUSED']);
+  const [row] = await world.query(`select status from subscription where id = $1`, [subscription!.id]);
+  t.is(row!['status'], 'INCOMPLETE');
+});

@@ -1,13 +1,16 @@
 import { businessNow } from '../db/clock.ts';
-import type { EntityManager } from '../db/orm.ts';
-import { once, requestKey } from '../identity/once.ts';
+import { inTransaction, type EntityManager } from '../db/orm.ts';
+import { answerRequest, beginRequest, releaseRequest, requestKey } from '../identity/once.ts';
 import { voidUnsentPayments } from '../payments/attempt-rows.ts';
 import type { PaymentsContext } from '../payments/providers.ts';
 import { endCheckout } from './end-checkout.ts';
-import { findSubscription, requireVisible } from './find-subscription.ts';
+import { requireVisible } from './find-subscription.ts';
 import { cancel } from './lifecycle.ts';
 import { lockSubscriptions, storeChanges, type SubscriptionsContext } from './subscription-rows.ts';
 import type { SubscriptionState } from './subscription.ts';
+
+/** Once to find it unpaid, once after its checkout was ended. */
+const roundsMax = 2;
 
 export interface CancelSubscriptionInput {
   requestId: string;
@@ -27,16 +30,39 @@ export async function cancelSubscription(
   input: CancelSubscriptionInput,
 ): Promise<SubscriptionState> {
   const { requestId, ...asked } = input;
-  const found = await findSubscription(ctx, ctx.em.fork(), input.subscriptionId);
+  const key = requestKey(ctx, 'CancelSubscription', requestId, asked);
   const reason = input.reason || `CANCELED_BY_${ctx.actor.kind.toUpperCase()}`;
-  if (found.status === 'INCOMPLETE') await endCheckout(ctx, found.id, reason);
-  const canceled = await once(ctx, requestKey(ctx, 'CancelSubscription', requestId, asked), async (tx) => {
-    const state = requireVisible(ctx, (await lockSubscriptions(tx, [input.subscriptionId])).get(input.subscriptionId));
-    if (found.status === 'INCOMPLETE' && state.status === 'INCOMPLETE_EXPIRED') return state;
-    return cancelInTx(ctx, tx, state, { effective: input.effective, reason });
-  });
-  ctx.wake('relay');
-  return canceled;
+  let begun = false;
+  let repeated = false;
+  try {
+    for (let round = 0; round < roundsMax; round++) {
+      const answer = await inTransaction(ctx.em, async (tx) => {
+        if (!begun) {
+          const request = await beginRequest<SubscriptionState>(tx, key);
+          if (request.seen && request.answer) return request.answer;
+          repeated = request.seen;
+        }
+        const { subscriptionId } = input;
+        const state = requireVisible(ctx, (await lockSubscriptions(tx, [subscriptionId])).get(subscriptionId));
+        if (state.status === 'INCOMPLETE') return undefined;
+        const isDone = (begun || repeated) && state.status === 'INCOMPLETE_EXPIRED';
+        const canceled = isDone ? state : await cancelInTx(ctx, tx, state, { effective: input.effective, reason });
+        await answerRequest(tx, key, canceled);
+        return canceled;
+      });
+      if (answer) {
+        ctx.wake('relay');
+        return answer;
+      }
+      begun = true;
+      // Not in a transaction: the page is killed at the payment system. Money that came just before makes it active.
+      await endCheckout(ctx, input.subscriptionId, reason);
+    }
+    throw new Error('an unpaid subscription outlived the end of its checkout');
+  } catch (error) {
+    if (begun) await releaseRequest(ctx, key);
+    throw error;
+  }
 }
 
 async function cancelInTx(

@@ -24,11 +24,7 @@ export async function endCheckout(
   if (subscription.status !== 'INCOMPLETE') return;
   const attempt = await findOpenAttempt(em, subscription.openPaymentId!);
   if (!attempt) return expireUnpaid(ctx, subscriptionId, reason);
-  if (attempt.state === 'SENT' && attempt.leased) {
-    throw new BillingError('conflict', 'PAYMENT_IN_PROGRESS', 'the payment is being prepared; try again', {
-      retryDelayMs: 1_000,
-    });
-  }
+  if (attempt.state === 'SENT' && attempt.leased) throw paymentInProgress();
   const outcome = await killPage(ctx, attempt);
   if (outcome.kind !== 'dead' && outcome.kind !== 'succeeded') {
     throw new BillingError('unavailable', 'PROVIDER_UNAVAILABLE', 'the payment system does not answer; try again', {
@@ -36,7 +32,16 @@ export async function endCheckout(
       retryDelayMs: 1_000,
     });
   }
-  await settlePayments(ctx, [{ attemptId: attempt.id, outcome, reason }]);
+  const [result] = await settlePayments(ctx, [{ attemptId: attempt.id, outcome, reason }]);
+  // Another amount came through the page than was owed: a person looks at the money, the subscription is over.
+  if (result === 'mismatch') return expireUnpaid(ctx, subscriptionId, reason);
+  if (result === 'open' || result === 'failed') throw paymentInProgress();
+}
+
+function paymentInProgress(): BillingError {
+  return new BillingError('conflict', 'PAYMENT_IN_PROGRESS', 'the payment is being prepared; try again', {
+    retryDelayMs: 1_000,
+  });
 }
 
 /** A page that the provider never told us of is known to nobody and cannot be paid. */
@@ -48,7 +53,7 @@ async function killPage(ctx: PaymentsContext, attempt: AttemptRow): Promise<Call
   });
 }
 
-/** The last attempt was declined and nobody tried another method. */
+/** The last attempt was declined and nobody tried another method; or what came through it has to be looked at. */
 async function expireUnpaid(ctx: SubscriptionsContext, subscriptionId: string, reason: string): Promise<void> {
   await inTransaction(ctx.em, async (tx) => {
     const subscription = (await lockSubscriptions(tx, [subscriptionId])).get(subscriptionId)!;

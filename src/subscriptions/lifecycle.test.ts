@@ -81,31 +81,27 @@ test('a renewal that succeeds late keeps the period that was due', (t) => {
 });
 
 test('the first decline stores both deadlines, and later ones do not move them', (t) => {
-  const first = declineRenewal(active, { ...soft, failedAttempts: 1 }, at('2027-02-28T12:00:05Z'));
+  const first = declineRenewal(active, soft, at('2027-02-28T12:00:05Z'));
   t.is(first.after.status, 'PAST_DUE');
   t.is(first.after.graceUntil?.toString(), '2027-03-07T12:00:05Z');
   t.is(first.after.dunningEndsAt?.toString(), '2027-03-14T12:00:05Z');
-  t.is(first.after.nextChargeAt?.toString(), '2027-03-01T12:00:05Z');
+  t.regex(String(first.after.nextChargeAt), /^2027-03-01T1[2-7]:/);
   t.is(first.entitlement?.kind, 'GRACE_STARTED');
   t.is(leaseOf(first.after), '2027-03-07T12:00:05.000Z');
-  const second = declineRenewal(first.after, { ...soft, failedAttempts: 2 }, at('2027-03-01T12:00:09Z'));
+  const second = declineRenewal(first.after, soft, at('2027-03-01T18:00:09Z'));
   t.is(second.after.dunningEndsAt?.toString(), '2027-03-14T12:00:05Z');
-  t.is(second.after.nextChargeAt?.toString(), '2027-03-03T12:00:05Z');
+  t.regex(String(second.after.nextChargeAt), /^2027-03-03T1[2-7]:/);
   t.is(second.entitlement, undefined);
 });
 
 test('a hard decline is not tried again', (t) => {
-  const { after } = declineRenewal(
-    active,
-    { declineCode: 'stolen_card', hard: true, failedAttempts: 1 },
-    at('2027-02-28T12:00:05Z'),
-  );
+  const { after } = declineRenewal(active, { declineCode: 'stolen_card', hard: true }, at('2027-02-28T12:00:05Z'));
   t.is(after.nextChargeAt, null);
   t.is(after.nextTransitionAt?.toString(), '2027-03-07T12:00:05Z');
 });
 
 test('recovery inside the grace keeps the bounds; after access had lapsed it sells no lost time', (t) => {
-  const declined = declineRenewal(active, { ...soft, failedAttempts: 1 }, at('2027-02-28T12:00:00Z')).after;
+  const declined = declineRenewal(active, soft, at('2027-02-28T12:00:00Z')).after;
   const inGrace = renew(declined, march, at('2027-03-03T10:00:00Z'));
   t.is(inGrace.after.currentPeriodEnd?.toString(), '2027-03-31T12:00:00Z');
   t.is(inGrace.after.dunningEndsAt, null);
@@ -120,7 +116,7 @@ test('recovery inside the grace keeps the bounds; after access had lapsed it sel
 });
 
 test('access has lapsed at the end of the grace, even before the loop has noticed', (t) => {
-  const declined = declineRenewal(active, { ...soft, failedAttempts: 1 }, at('2027-02-28T12:00:00Z')).after;
+  const declined = declineRenewal(active, soft, at('2027-02-28T12:00:00Z')).after;
   t.is(renew(declined, march, at('2027-03-07T11:59:59Z')).after.anchorAt?.toString(), '2027-01-31T12:00:00Z');
   t.is(renew(declined, march, at('2027-03-07T12:00:00Z')).after.anchorAt?.toString(), '2027-03-07T12:00:00Z');
 });
@@ -131,7 +127,7 @@ test('a charge that was sent before a cancellation at the end renews once more a
   t.is(renewed.currentPeriodEnd?.toString(), '2027-03-31T12:00:00Z');
   t.is(renewed.nextChargeAt, null);
   t.is(renewed.nextTransitionAt?.toString(), '2027-03-31T12:00:00Z');
-  const declined = declineRenewal(flagged, { ...soft, failedAttempts: 1 }, at('2027-02-28T12:00:02Z'));
+  const declined = declineRenewal(flagged, soft, at('2027-02-28T12:00:02Z'));
   t.is(declined.after.status, 'ACTIVE');
   t.is(declined.entitlement, undefined);
 });

@@ -13,6 +13,7 @@ export type SubscriptionEventKind =
   | 'CANCELLATION_SCHEDULED'
   | 'CANCELLATION_UNDONE'
   | 'CANCELED'
+  | 'PAYMENT_RELEASED'
   | 'PERIOD_FORGIVEN'
   | 'GRACE_ENDED';
 
@@ -73,6 +74,24 @@ export function renew(state: SubscriptionState, period: BillingPeriod, now: Temp
   return change(state, after, 'RENEWED', 'PAYMENT_SUCCEEDED', lapsed ? 'GRANTED' : 'EXTENDED');
 }
 
+/** D2: the time between the end of what was paid and a recovery that starts anew; empty when there is none. */
+export function forgivenGap({ before, after }: SubscriptionChange): SubscriptionChange[] {
+  if (after.anchorAt === before.anchorAt) return [];
+  return [forgive(before, { start: before.currentPeriodEnd!, end: after.currentPeriodStart! })];
+}
+
+/** A span that nobody pays for, as a line of history: `start/end`. */
+export function forgive(state: SubscriptionState, span: Pick<BillingPeriod, 'start' | 'end'>): SubscriptionChange {
+  const reason = `${span.start.toString()}/${span.end.toString()}`;
+  return { before: state, after: state, kind: 'PERIOD_FORGIVEN', reason, entitlement: undefined };
+}
+
+/** The open charge was never executed, which is certain by now: what is due may be charged by a new attempt. */
+export function releasePayment(state: SubscriptionState): SubscriptionChange {
+  const after = { ...state, openPaymentId: null };
+  return { before: state, after, kind: 'PAYMENT_RELEASED', reason: 'NEVER_EXECUTED', entitlement: undefined };
+}
+
 /** T3: the first payment was declined for good; another method may be tried until the checkout's time is over. */
 export function declineFirstPayment(state: SubscriptionState, declineCode: string): SubscriptionChange {
   requireTransition(state, 'payment-declined');
@@ -86,7 +105,7 @@ export function declineFirstPayment(state: SubscriptionState, declineCode: strin
  */
 export function declineRenewal(
   state: SubscriptionState,
-  decline: { declineCode: string; hard: boolean; failedAttempts: number },
+  decline: { declineCode: string; hard: boolean },
   now: Temporal.Instant,
 ): SubscriptionChange {
   const { to } = requireTransition(state, 'payment-declined');
@@ -98,7 +117,7 @@ export function declineRenewal(
   const deadlines = dunningDeadlines(now);
   const graceUntil = first ? deadlines.graceUntil : state.graceUntil;
   const dunningEndsAt = state.dunningEndsAt ?? deadlines.dunningEndsAt;
-  const retryAt = decline.hard ? undefined : nextRetryAt(dunningEndsAt, decline.failedAttempts, now);
+  const retryAt = decline.hard ? undefined : nextRetryAt(state.id, dunningEndsAt, now);
   const after: SubscriptionState = {
     ...state,
     status: to,

@@ -12,7 +12,7 @@ const batchMax = 64;
 const concurrencyMax = 8;
 /** After the n-th try; the last one repeats until the notice is given up. */
 const retryDelaysMs = [1_000, 5_000, 30_000, 300_000, 3_600_000];
-const orphanAfterMs = 24 * 3_600_000;
+const givenUpAfterMs = 24 * 3_600_000;
 
 interface EventRow {
   provider: string;
@@ -37,11 +37,23 @@ export async function processWebhookEvents(ctx: SubscriptionsContext & PaymentsC
     try {
       const processed = await processEvent(ctx, event);
       if (processed) await finishEvent(ctx, event, processed);
+      else if (!isYoung(event)) await giveUp(ctx, event, 'its payment could not be settled for a day');
     } catch (error) {
       ctx.log.error({ err: error, provider: event.provider, event: event.provider_event_id }, 'notice failed');
+      if (!isYoung(event)) await giveUp(ctx, event, 'it failed for a day').catch(() => undefined);
     }
   });
   return events.length;
+}
+
+function isYoung(event: EventRow): boolean {
+  return Number(event.age_ms) < givenUpAfterMs;
+}
+
+/** Nothing is lost with it: the sweeper follows the payment, and an operator can have the notice read again. */
+async function giveUp(ctx: SubscriptionsContext, event: EventRow, note: string): Promise<void> {
+  ctx.log.error({ provider: event.provider, event: event.provider_event_id }, `notice is set aside: ${note}`);
+  await finishEvent(ctx, event, { state: 'QUARANTINED', note });
 }
 
 async function claimEvents(ctx: SubscriptionsContext): Promise<EventRow[]> {
@@ -72,7 +84,7 @@ async function processEvent(ctx: SubscriptionsContext & PaymentsContext, event: 
   const { reference, provider_payment_id: providerPaymentId } = event;
   const attempt = await findAttemptOfProvider(ctx.em.fork(), provider, { reference, providerPaymentId });
   if (!attempt) {
-    if (Number(event.age_ms) < orphanAfterMs) return undefined;
+    if (isYoung(event)) return undefined;
     ctx.log.error({ provider: event.provider, event: event.provider_event_id }, 'notice of a payment that is not ours');
     return { state: 'ORPHAN', note: 'no attempt of ours' };
   }

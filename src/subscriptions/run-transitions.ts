@@ -4,6 +4,7 @@ import { inTransaction } from '../db/orm.ts';
 import { voidUnsentPayments } from '../payments/attempt-rows.ts';
 import { mapBounded } from '../payments/call-provider.ts';
 import type { PaymentsContext } from '../payments/providers.ts';
+import { dunning } from './dunning.ts';
 import { endCheckout } from './end-checkout.ts';
 import { end, endGrace, type SubscriptionChange } from './lifecycle.ts';
 import { lockSubscriptions, storeChanges, type SubscriptionsContext } from './subscription-rows.ts';
@@ -15,8 +16,8 @@ const concurrencyMax = 8;
 const checkoutRetryMinutes = 10;
 
 /**
- * One round of what time alone does: T4 (checkouts whose time is over), T14, T15, T19. A charge that is due or open goes
- * first, except that grace ends when it ends. Gives how many subscriptions were looked at.
+ * One round of what time alone does: T4 (checkouts whose time is over), T14, T15, T19. An end waits a while for a charge
+ * that is due or open; grace ends when it ends. Gives how many subscriptions were looked at.
  */
 export async function runTransitions(ctx: SubscriptionsContext & PaymentsContext): Promise<number> {
   return (await endDueSubscriptions(ctx)) + (await endDueCheckouts(ctx));
@@ -25,18 +26,20 @@ export async function runTransitions(ctx: SubscriptionsContext & PaymentsContext
 async function endDueSubscriptions(ctx: SubscriptionsContext): Promise<number> {
   const count = await inTransaction(ctx.em, async (tx) => {
     const now = await businessNow(tx);
-    const { rows } = await sql<{ id: string }>`
-      select id from subscription
-      where next_transition_at <= ${now.toString()} and status <> 'INCOMPLETE'
-        and ((open_payment_id is null and (next_charge_at is null or next_charge_at > ${now.toString()}))
-          or grace_until <= ${now.toString()})
-      order by next_transition_at, id limit ${batchMax} for update skip locked
+    const { rows } = await sql<{ id: string; waits: boolean | null }>`
+      select s.id, charge.waits from subscription s, lateral (
+        select s.next_transition_at > ${waitedSince(now)} and (s.next_charge_at <= ${now.toString()}
+          or exists (select from payment_attempt a where a.payment_id = s.open_payment_id
+            and a.state in ('PENDING', 'SENT', 'WAITING', 'UNKNOWN'))) as waits) charge
+      where s.next_transition_at <= ${now.toString()} and s.status <> 'INCOMPLETE'
+        and (charge.waits is not true or s.grace_until <= ${now.toString()})
+      order by s.next_transition_at, s.id limit ${batchMax} for update of s skip locked
     `.execute(tx.getKysely());
     const states = await lockSubscriptions(
       tx,
       rows.map(({ id }) => id),
     );
-    const changes = [...states.values()].flatMap((state) => dueChanges(state, now));
+    const changes = rows.flatMap(({ id, waits }) => dueChanges(states.get(id)!, waits === true, now));
     const over = changes.filter(({ after }) => after.endedAt !== null).map(({ after }) => after.id);
     await voidUnsentPayments(tx, over, now);
     await storeChanges(ctx, tx, changes, now);
@@ -46,13 +49,16 @@ async function endDueSubscriptions(ctx: SubscriptionsContext): Promise<number> {
   return count;
 }
 
-function dueChanges(state: SubscriptionState, now: Temporal.Instant): SubscriptionChange[] {
+function waitedSince(now: Temporal.Instant): string {
+  return now.subtract({ hours: dunning.endWaitsHours }).toString();
+}
+
+function dueChanges(state: SubscriptionState, waits: boolean, now: Temporal.Instant): SubscriptionChange[] {
   const isDue = (at: Temporal.Instant | null) => at !== null && Temporal.Instant.compare(at, now) <= 0;
   if (state.status !== 'PAST_DUE') return [end(state, 'period-ends', now)];
   const changes = isDue(state.graceUntil) ? [endGrace(state)] : [];
   const current = changes.at(-1)?.after ?? state;
-  const chargeFirst = current.openPaymentId !== null || isDue(current.nextChargeAt);
-  return isDue(current.dunningEndsAt) && !chargeFirst ? [...changes, end(current, 'dunning-ends', now)] : changes;
+  return isDue(current.dunningEndsAt) && !waits ? [...changes, end(current, 'dunning-ends', now)] : changes;
 }
 
 /** Asked in the claim to wait a while, so that a provider that is away is not asked by every tick. */

@@ -107,7 +107,9 @@ async function claimCheckout(
       metadata: { subscription_id: open.id, product_line: open.productLine },
     });
   }
-  const over = Temporal.Instant.compare(open.nextTransitionAt!, now) <= 0;
+  // Not `nextTransitionAt`: that one moves on while the provider does not confirm the end of the page.
+  const endsAt = open.createdAt.add({ milliseconds: provider.capabilities.checkoutTtlMs });
+  const over = Temporal.Instant.compare(endsAt, now) <= 0;
   if (open.price.id !== price.id || over) return { kind: 'replace', subscriptionId: open.id };
   const attempt = await findOpenAttempt(tx, open.openPaymentId!);
   // T3: the method was declined for good; another one may be tried, as a new attempt of the same payment.
@@ -205,7 +207,7 @@ async function openCheckout(
   provider: PaymentProvider,
 ): Promise<CheckoutPage> {
   if (attempt.state !== 'WAITING') {
-    const sendable = await markSent(ctx.em.fork(), [attempt.id], ['PENDING', 'SENT', 'UNKNOWN']);
+    const sendable = await markSent(ctx.em.fork(), [attempt]);
     if (!sendable.has(attempt.id)) throw subscriptionChanged();
   }
   try {

@@ -1,0 +1,235 @@
+import type { EntityManager } from '../db/orm.ts';
+import type { Money } from '../lib/money.ts';
+import { nextCheckAfter, type AttemptRow, type AttemptUpdate } from '../payments/attempt-rows.ts';
+import type { CallOutcome } from '../payments/call-provider.ts';
+import { isFinal } from '../payments/payment.ts';
+import { saveMethod } from '../payments/save-method.ts';
+import {
+  activate,
+  declineFirstPayment,
+  declineRenewal,
+  expire,
+  forgivenGap,
+  releasePayment,
+  renew,
+  type SubscriptionChange,
+} from './lifecycle.ts';
+import { findTransition } from './state-table.ts';
+import type { SubscriptionState } from './subscription.ts';
+
+/** What became of an attempt, from a call, a look-up or a notice. */
+export interface Settlement {
+  readonly attemptId: string;
+  readonly outcome: CallOutcome;
+  /** For the history when a checkout ended without money. */
+  readonly reason?: string;
+}
+
+/**
+ * `settled`: decided now. `already settled`: it was before, nothing is done. `open`: not decided yet. `surplus`: money
+ * nobody waited for; it is kept apart from the subscription and has to go back. `mismatch`: another amount than was
+ * owed; nothing is believed, the attempt is parked. `failed`: this one could not be written; it stays as it was.
+ */
+export type SettleResult = 'settled' | 'already settled' | 'open' | 'surplus' | 'mismatch' | 'failed';
+
+/** The decision about one attempt, before anything is written. */
+export interface Decision {
+  readonly result: SettleResult;
+  readonly attempt?: AttemptUpdate;
+  readonly payment?: { id: string; status: 'SUCCEEDED' | 'VOID' };
+  readonly changes?: readonly SubscriptionChange[];
+  readonly surplus?: { attempt: AttemptRow; providerPaymentId: string; amount: Money };
+}
+
+type OutcomeOf<Kind extends CallOutcome['kind']> = Extract<CallOutcome, { kind: Kind }>;
+
+const notExecutedRetryMs = 1_000;
+/** A fault of ours: the same attempt again, until somebody has mended it. */
+const refusedRetryMs = 3_600_000;
+/** "Not found" counts only when a second look-up, this much later, says it again. */
+const absenceMinMs = 15 * 60_000;
+
+/** Decides about one attempt, under the locks of its subscription and its own. States move only forward. */
+export async function decideSettlement(
+  tx: EntityManager,
+  attempt: AttemptRow,
+  subscription: SubscriptionState,
+  { outcome, reason }: Settlement,
+  now: Temporal.Instant,
+): Promise<Decision> {
+  if (outcome.kind === 'succeeded') return decideSuccess(tx, attempt, subscription, outcome, now);
+  if (isFinal(attempt.state)) return { result: 'already settled' };
+  switch (outcome.kind) {
+    case 'declined':
+      return decideDecline(attempt, subscription, outcome, now);
+    case 'dead':
+      return decideDead(attempt, subscription, outcome, reason, now);
+    case 'absent':
+      return decideAbsent(attempt, subscription, outcome, now);
+    default:
+      return { result: 'open', attempt: openAttempt(attempt, outcome, now) };
+  }
+}
+
+/** Money came. It belongs to the subscription only while the subscription waits for exactly this payment. */
+async function decideSuccess(
+  tx: EntityManager,
+  attempt: AttemptRow,
+  subscription: SubscriptionState,
+  outcome: OutcomeOf<'succeeded'>,
+  now: Temporal.Instant,
+): Promise<Decision> {
+  const { providerPaymentId, amount } = outcome;
+  if (attempt.state === 'SUCCEEDED') {
+    if (providerPaymentId === attempt.providerPaymentId) return { result: 'already settled' };
+    // The provider has taken the money twice for the one attempt.
+    return { result: 'surplus', surplus: { attempt, providerPaymentId, amount } };
+  }
+  if (amount.amountMinor !== attempt.amount.amountMinor || amount.currencyCode !== attempt.amount.currencyCode) {
+    if (isFinal(attempt.state)) return { result: 'mismatch' };
+    return {
+      result: 'mismatch',
+      attempt: { id: attempt.id, state: 'PARKED', providerPaymentId, nextCheckAt: null, settledAt: null },
+    };
+  }
+  const isSurplus =
+    !isAwaited(attempt, subscription) ||
+    isFinal(attempt.state) ||
+    findTransition(subscription, 'payment-succeeded') === undefined;
+  const update: AttemptUpdate = {
+    id: attempt.id,
+    state: 'SUCCEEDED',
+    providerPaymentId,
+    surplus: isSurplus,
+    nextCheckAt: null,
+    settledAt: now,
+  };
+  if (isSurplus) {
+    const surplus = { attempt, providerPaymentId, amount };
+    return { result: 'surplus', attempt: update, surplus, ...voidAfterEnd(subscription, attempt) };
+  }
+  const payment = { id: attempt.paymentId, status: 'SUCCEEDED' } as const;
+  if (attempt.purpose === 'initial') {
+    if (!outcome.method) throw new Error(`provider saved no method for attempt ${attempt.id}`);
+    const methodId = await saveMethod(tx, attempt, outcome.method, now);
+    return { result: 'settled', attempt: update, payment, changes: [activate(subscription, methodId, now)] };
+  }
+  const cycle = Number(attempt.purpose.slice('cycle:'.length));
+  const renewed = renew(subscription, { cycle, start: attempt.periodStart!, end: attempt.periodEnd! }, now);
+  return { result: 'settled', attempt: update, payment, changes: [...forgivenGap(renewed), renewed] };
+}
+
+function decideDecline(
+  attempt: AttemptRow,
+  subscription: SubscriptionState,
+  outcome: Omit<OutcomeOf<'declined'>, 'kind'>,
+  now: Temporal.Instant,
+): Decision {
+  const { providerPaymentId, declineCode, hard } = outcome;
+  const declined = { declineCode, declineHard: hard, nextCheckAt: null, settledAt: now };
+  const update: AttemptUpdate = { id: attempt.id, state: 'DECLINED', providerPaymentId, ...declined };
+  if (!isAwaited(attempt, subscription) || !findTransition(subscription, 'payment-declined')) {
+    return { result: 'settled', attempt: update, ...voidAfterEnd(subscription, attempt) };
+  }
+  const change =
+    attempt.purpose === 'initial'
+      ? declineFirstPayment(subscription, declineCode)
+      : declineRenewal(subscription, { declineCode, hard }, now);
+  return { result: 'settled', attempt: update, changes: [change] };
+}
+
+/** The provider says that nothing will come of it any more. */
+function decideDead(
+  attempt: AttemptRow,
+  subscription: SubscriptionState,
+  outcome: OutcomeOf<'dead'>,
+  reason: string | undefined,
+  now: Temporal.Instant,
+): Decision {
+  const { providerPaymentId } = outcome;
+  // Whoever found nothing to kill was overtaken by whoever opens the page at this moment.
+  const overtaken = attempt.providerPaymentId !== null || (attempt.state === 'SENT' && attempt.leased);
+  if (providerPaymentId === undefined && overtaken) return { result: 'open' };
+  if (attempt.kind === 'charge' && providerPaymentId !== undefined) {
+    return decideDecline(
+      attempt,
+      subscription,
+      { providerPaymentId, declineCode: 'payment_canceled', hard: false },
+      now,
+    );
+  }
+  const isExpired = isAwaited(attempt, subscription) && findTransition(subscription, 'checkout-dead');
+  const changes = isExpired ? [expire(subscription, reason ?? 'CHECKOUT_EXPIRED', now)] : [];
+  return {
+    result: 'settled',
+    attempt: dead(attempt, providerPaymentId ?? null, now),
+    changes,
+    ...voidAfterEnd(changes[0]?.after ?? subscription, attempt),
+  };
+}
+
+/**
+ * The provider does not have the charge, and it was not sent again. What was certainly never executed is over at once;
+ * what may have been on its way, when a second look-up long enough after the first still does not find it. Then the
+ * subscription may be charged anew: the same payment, a new attempt and only now a new key.
+ */
+function decideAbsent(
+  attempt: AttemptRow,
+  subscription: SubscriptionState,
+  outcome: OutcomeOf<'absent'>,
+  now: Temporal.Instant,
+): Decision {
+  if (attempt.state !== outcome.state) return { result: 'open' };
+  const since = attempt.absentSince ?? now;
+  const isCertain = attempt.state === 'PENDING' || now.epochMilliseconds - since.epochMilliseconds >= absenceMinMs;
+  if (!isCertain) {
+    const nextCheckAt = now.add({ milliseconds: absenceMinMs });
+    const { id, providerPaymentId } = attempt;
+    return {
+      result: 'open',
+      attempt: { id, state: 'UNKNOWN', providerPaymentId, absentSince: since, nextCheckAt, settledAt: null },
+    };
+  }
+  const changes = isAwaited(attempt, subscription) ? [releasePayment(subscription)] : [];
+  return {
+    result: 'settled',
+    attempt: dead(attempt, attempt.providerPaymentId, now),
+    changes,
+    ...voidAfterEnd(subscription, attempt),
+  };
+}
+
+function isAwaited(attempt: AttemptRow, subscription: SubscriptionState): boolean {
+  return subscription.openPaymentId === attempt.paymentId;
+}
+
+function dead({ id }: AttemptRow, providerPaymentId: string | null, now: Temporal.Instant): AttemptUpdate {
+  return { id, state: 'DEAD', providerPaymentId, nextCheckAt: null, settledAt: now };
+}
+
+/** Nobody waits for a payment of a subscription that has ended: it ends with its last attempt. */
+function voidAfterEnd(subscription: SubscriptionState, attempt: AttemptRow): Pick<Decision, 'payment'> {
+  return subscription.endedAt === null ? {} : { payment: { id: attempt.paymentId, status: 'VOID' } };
+}
+
+/** What stays open keeps its place: nothing new may be begun for the payment until it is decided. */
+function openAttempt(
+  attempt: AttemptRow,
+  outcome: OutcomeOf<'waiting' | 'unknown' | 'not executed' | 'refused'>,
+  now: Temporal.Instant,
+): AttemptUpdate {
+  const { id, providerPaymentId, checks } = attempt;
+  const open = { id, providerPaymentId, settledAt: null, nextCheckAt: nextCheckAfter(checks, now) };
+  switch (outcome.kind) {
+    case 'waiting':
+      return { ...open, state: 'WAITING', providerPaymentId: outcome.providerPaymentId };
+    case 'unknown':
+      return { ...open, state: 'UNKNOWN' };
+    case 'not executed': {
+      const delayMs = outcome.retryAfterMs ?? notExecutedRetryMs;
+      return { ...open, state: 'PENDING', nextCheckAt: now.add({ milliseconds: delayMs }) };
+    }
+    case 'refused':
+      return { ...open, state: 'PENDING', nextCheckAt: now.add({ milliseconds: refusedRetryMs }) };
+  }
+}
