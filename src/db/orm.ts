@@ -2,6 +2,7 @@ import { Migrator } from '@mikro-orm/migrations';
 import { MikroORM, type EntityManager, type Options } from '@mikro-orm/postgresql';
 import { AbsentAttempts } from './migrations/absent-attempts.ts';
 import { Initial } from './migrations/initial.ts';
+import { NoticeLeases } from './migrations/notice-leases.ts';
 import { Refunds } from './migrations/refunds.ts';
 
 export type { EntityManager, MikroORM } from '@mikro-orm/postgresql';
@@ -33,6 +34,7 @@ export async function openDatabase(options: DatabaseOptions): Promise<MikroORM> 
         { name: '20261123-initial', class: Initial },
         { name: '20261123-refunds', class: Refunds },
         { name: '20261123-absent-attempts', class: AbsentAttempts },
+        { name: '20261123-notice-leases', class: NoticeLeases },
       ],
       snapshot: false,
       tableName: 'migration',

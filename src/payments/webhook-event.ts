@@ -16,6 +16,8 @@ export const WebhookEventSchema = defineEntity({
     state: p.text().$type<WebhookEventState>(),
     tries: p.integer().default(0),
     nextTryAt: instant().strictNullable(),
+    /** Until then somebody is working it off; real time. */
+    leaseUntil: instant().strictNullable(),
     note: p.text().default(''),
     receivedAt: instant(),
     processedAt: instant().strictNullable(),

@@ -79,7 +79,9 @@ async function drain(ctx: SandboxContext, em: EntityManager, untilMs: number): P
     ctx.wake('webhooks');
     ctx.wake('relay');
     const left = await unresolvedWork(ctx, em);
-    if (left.length === 0 || Date.now() >= untilMs) return left;
+    // What one part has just finished may be work for another: only two looks in a row are believed.
+    const isDone = left.length === 0 && (await unresolvedWork(ctx, em)).length === 0;
+    if (isDone || Date.now() >= untilMs) return left;
     await pause(pollMs);
   }
 }
@@ -93,12 +95,14 @@ async function unresolvedWork(ctx: SandboxContext, em: EntityManager): Promise<s
       (select count(*)::int from subscription, clock
         where next_charge_at <= now and open_payment_id is null and payment_method_id is not null) as charges,
       (select count(*)::int from subscription, clock
-        where next_transition_at <= now and (status = 'INCOMPLETE' or open_payment_id is null)) as transitions,
+        where next_transition_at <= now
+          and (status = 'INCOMPLETE' or open_payment_id is null or grace_until <= now)) as transitions,
       (select count(*)::int from payment_attempt, clock
-        where (next_check_at <= now or state in ('PENDING', 'SENT')) and next_check_at is not null
-          and (next_check_at <= now or lease_until > clock_timestamp())) as attempts,
-      (select count(*)::int from webhook_event, clock where next_try_at <= now) as notices,
-      (select count(*)::int from refund, clock where next_try_at <= now) as refunds,
+        where next_check_at <= now or (next_check_at is not null and lease_until > clock_timestamp())) as attempts,
+      (select count(*)::int from webhook_event, clock
+        where next_try_at <= now or lease_until > clock_timestamp()) as notices,
+      (select count(*)::int from refund, clock
+        where next_try_at <= now or (next_try_at is not null and lease_until > clock_timestamp())) as refunds,
       (select count(*)::int from outbox_message where published_at is null) as messages
   `.execute(em.getKysely());
   const row = rows[0]!;

@@ -6,6 +6,7 @@ import { openDomain } from '../testing/domain.ts';
 import { startWorld, type World } from '../testing/world.ts';
 import { cancelSubscription } from './cancel-subscription.ts';
 import { followAttempts } from './follow-attempts.ts';
+import { processWebhookEvents } from './process-webhook-events.ts';
 import { runTransitions } from './run-transitions.ts';
 import { settlePayments } from './settle-payment.ts';
 
@@ -261,4 +262,26 @@ test.serial('a parked charge keeps no subscription from its end', async (t) => {
   await runTransitions(renewal.ctx);
   t.deepEqual(await renewal.state(), { status: 'CANCELED', cycle: 0, open: false });
   t.deepEqual(await renewal.attempts(), ['PARKED']);
+});
+
+test.serial('a notice that cannot be settled for a day is set aside, where an operator finds it', async (t) => {
+  const renewal = await dueRenewal(t);
+  renewal.fault.lookUp = lost;
+  await world.query(
+    `insert into webhook_event (provider, provider_event_id, type, payload, reference, state, next_try_at, received_at)
+     select 'sandbox', 'evt_stubborn', 'payment.succeeded', '', id::text, 'RECEIVED', business_now(), business_now()
+     from payment_attempt where subscription_id = $1`,
+    [renewal.subscriptionId],
+  );
+  const state = async () => {
+    const [row] = await world.query(`select state from webhook_event where provider_event_id = 'evt_stubborn'`);
+    return row!['state'];
+  };
+  await processWebhookEvents(renewal.ctx);
+  await renewal.pass('23 hours');
+  await processWebhookEvents(renewal.ctx);
+  t.is(await state(), 'RECEIVED');
+  await renewal.pass('1 hour');
+  await processWebhookEvents(renewal.ctx);
+  t.is(await state(), 'QUARANTINED');
 });

@@ -10,6 +10,7 @@ import type { SubscriptionsContext } from './subscription-rows.ts';
 
 const batchMax = 64;
 const concurrencyMax = 8;
+const leaseMs = 30_000;
 /** After the n-th try; the last one repeats until the notice is given up. */
 const retryDelaysMs = [1_000, 5_000, 30_000, 300_000, 3_600_000];
 const givenUpAfterMs = 24 * 3_600_000;
@@ -37,10 +38,12 @@ export async function processWebhookEvents(ctx: SubscriptionsContext & PaymentsC
     try {
       const processed = await processEvent(ctx, event);
       if (processed) await finishEvent(ctx, event, processed);
-      else if (!isYoung(event)) await giveUp(ctx, event, 'its payment could not be settled for a day');
+      else if (isYoung(event)) await releaseEvent(ctx, event);
+      else await giveUp(ctx, event, 'its payment could not be settled for a day');
     } catch (error) {
       ctx.log.error({ err: error, provider: event.provider, event: event.provider_event_id }, 'notice failed');
-      if (!isYoung(event)) await giveUp(ctx, event, 'it failed for a day').catch(() => undefined);
+      const end = isYoung(event) ? releaseEvent(ctx, event) : giveUp(ctx, event, 'it failed for a day');
+      await end.catch(() => undefined);
     }
   });
   return events.length;
@@ -62,11 +65,13 @@ async function claimEvents(ctx: SubscriptionsContext): Promise<EventRow[]> {
     const { rows } = await sql<EventRow>`
       select provider, provider_event_id, provider_payment_id, reference, tries,
         floor(extract(epoch from ${now.toString()}::timestamptz - received_at) * 1000)::text as age_ms
-      from webhook_event where next_try_at <= ${now.toString()}
+      from webhook_event
+      where next_try_at <= ${now.toString()} and (lease_until is null or lease_until <= clock_timestamp())
       order by next_try_at limit ${batchMax} for update skip locked
     `.execute(tx.getKysely());
     await sql`
-      update webhook_event e set tries = e.tries + 1, next_try_at = c.next_try_at
+      update webhook_event e set tries = e.tries + 1, next_try_at = c.next_try_at,
+        lease_until = clock_timestamp() + make_interval(secs => ${leaseMs / 1000})
       from unnest(${rows.map((row) => row.provider)}::text[], ${rows.map((row) => row.provider_event_id)}::text[],
         ${rows.map((row) => retryAt(row.tries, now).toString())}::timestamptz[]) as c(provider, id, next_try_at)
       where e.provider = c.provider and e.provider_event_id = c.id
@@ -101,6 +106,16 @@ async function processEvent(ctx: SubscriptionsContext & PaymentsContext, event: 
     : { state: 'PROCESSED', note: result! };
 }
 
+/** It is tried again when its time has come. */
+async function releaseEvent(ctx: SubscriptionsContext, event: EventRow): Promise<void> {
+  await inTransaction(ctx.em, async (tx) => {
+    await sql`
+      update webhook_event set lease_until = null
+      where provider = ${event.provider} and provider_event_id = ${event.provider_event_id}
+    `.execute(tx.getKysely());
+  });
+}
+
 async function finishEvent(
   ctx: SubscriptionsContext,
   event: EventRow,
@@ -109,7 +124,7 @@ async function finishEvent(
   await inTransaction(ctx.em, async (tx) => {
     const now = await businessNow(tx);
     await sql`
-      update webhook_event set state = ${processed.state}, note = ${processed.note}, next_try_at = null,
+      update webhook_event set state = ${processed.state}, note = ${processed.note}, next_try_at = null, lease_until = null,
         processed_at = ${now.toString()}
       where provider = ${event.provider} and provider_event_id = ${event.provider_event_id}
     `.execute(tx.getKysely());
