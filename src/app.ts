@@ -15,7 +15,7 @@ import type { CallContext } from './identity/call-context.ts';
 import { createTokenVerifier } from './identity/verify-token.ts';
 import { createRelay, type Relay } from './outbox/relay.ts';
 import { createSandboxProvider, type SandboxProvider } from './payments/providers/sandbox/sandbox-provider.ts';
-import { refundSurplus } from './payments/refund-surplus.ts';
+import { sendRefunds } from './payments/send-refunds.ts';
 import { renewDue } from './renewals/renew-due.ts';
 import { startTicker, type Ticker } from './renewals/ticker.ts';
 import type { SandboxContext } from './sandbox/advance-clock.ts';
@@ -128,7 +128,7 @@ function loops(config: Config, contextFor: (actor: Actor) => AppContext): Loop[]
       ['renewals', () => renewDue(renewals), renewalLanes],
       ['sweeper', () => followAttempts(sweeper), 1],
       ['transitions', () => runTransitions(transitions), 1],
-      ['refunds', () => refundSurplus(refunds), 1],
+      ['refunds', () => sendRefunds(refunds), 1],
     );
   }
   return found;

@@ -31,7 +31,7 @@ const mayImport: Record<string, string[]> = {
   'local/payment-system': ['lib'],
   'local/auth-double': ['lib'],
   local: ['cli', 'config', 'db', 'lib'],
-  cli: ['config', 'lib'],
+  cli: ['subscriptions', 'config', 'lib'],
   testing: ['*'],
   // main.ts, app.ts, entities.ts
   '': ['*'],

@@ -4,6 +4,9 @@ import { instant } from '../db/instant-type.ts';
 export const intervalUnits = ['day', 'week', 'month', 'year'] as const;
 export type IntervalUnit = (typeof intervalUnits)[number];
 
+export const refundPolicies = ['none', 'prorated'] as const;
+export type RefundPolicy = (typeof refundPolicies)[number];
+
 const PlanSchema = defineEntity({
   name: 'Plan',
   tableName: 'plan',
@@ -15,6 +18,10 @@ const PlanSchema = defineEntity({
     /** What the plan lets a viewer do, sorted: `catalog.premieres`, `video.uhd`. */
     features: p.array().columnType('text[]').$type<string[]>(),
     productLine: p.text(),
+    /** Days without payment before the first period; 0 for none. */
+    trialDays: p.integer().default(0),
+    /** What a viewer gets back who cancels at once. */
+    refundPolicy: p.text().$type<RefundPolicy>().default('none'),
     archivedAt: instant().strictNullable(),
     createdAt: instant(),
     prices: () => p.oneToMany(Price).mappedBy('plan'),

@@ -4,6 +4,7 @@ import { AbsentAttempts } from './migrations/absent-attempts.ts';
 import { Initial } from './migrations/initial.ts';
 import { NoticeLeases } from './migrations/notice-leases.ts';
 import { Refunds } from './migrations/refunds.ts';
+import { WholeLife } from './migrations/whole-life.ts';
 
 export type { EntityManager, MikroORM } from '@mikro-orm/postgresql';
 
@@ -35,6 +36,7 @@ export async function openDatabase(options: DatabaseOptions): Promise<MikroORM> 
         { name: '20261123-refunds', class: Refunds },
         { name: '20261123-absent-attempts', class: AbsentAttempts },
         { name: '20261123-notice-leases', class: NoticeLeases },
+        { name: '20261123-whole-life', class: WholeLife },
       ],
       snapshot: false,
       tableName: 'migration',

@@ -142,6 +142,23 @@ export async function markSent(
 }
 
 /**
+ * Voids charges that are written down and certainly not sent; what is owed stays owed. Gives the ids of the payments
+ * that wait for no charge any more.
+ */
+export async function voidUnsentAttempts(
+  tx: EntityManager,
+  subscriptionIds: readonly string[],
+  now: Temporal.Instant,
+): Promise<Set<string>> {
+  const { rows } = await sql<{ payment_id: string }>`
+    update payment_attempt set state = 'DEAD', settled_at = ${now.toString()}, next_check_at = null
+    where subscription_id = any(${subscriptionIds}::uuid[]) and state = 'PENDING'
+    returning payment_id
+  `.execute(tx.getKysely());
+  return new Set(rows.map((row) => row.payment_id));
+}
+
+/**
  * Voids what subscriptions still owe, except payments that may have been sent already: those are followed to their end.
  * In the transaction of whatever makes the payments pointless, so that no charge follows a committed cancel. Gives the
  * ids of the payments that are void now.
@@ -151,17 +168,13 @@ export async function voidUnsentPayments(
   subscriptionIds: readonly string[],
   now: Temporal.Instant,
 ): Promise<Set<string>> {
-  const db = tx.getKysely();
-  await sql`
-    update payment_attempt set state = 'DEAD', settled_at = ${now.toString()}, next_check_at = null
-    where subscription_id = any(${subscriptionIds}::uuid[]) and state = 'PENDING'
-  `.execute(db);
+  await voidUnsentAttempts(tx, subscriptionIds, now);
   const { rows } = await sql<{ id: string }>`
     update payment p set status = 'VOID', settled_at = ${now.toString()}
     where p.subscription_id = any(${subscriptionIds}::uuid[]) and p.status = 'PENDING' and not exists (
       select 1 from payment_attempt a where a.payment_id = p.id and a.state in ('SENT', 'WAITING', 'UNKNOWN', 'PARKED'))
     returning p.id
-  `.execute(db);
+  `.execute(tx.getKysely());
   return new Set(rows.map((row) => row.id));
 }
 

@@ -28,6 +28,10 @@ export const PaymentMethodSchema = defineEntity({
     last4: p.text(),
     expiryMonth: p.integer(),
     expiryYear: p.integer(),
+    /** Since when it must not be charged any more. */
+    detachedAt: instant().strictNullable(),
+    /** When the provider is told so, again; null when it knows. */
+    nextDetachAt: instant().strictNullable(),
     createdAt: instant(),
   },
 });

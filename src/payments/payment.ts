@@ -1,8 +1,11 @@
 import { defineEntity, p } from '@mikro-orm/core';
 import { instant } from '../db/instant-type.ts';
 
-/** Why money is owed, as the owner of the debt names it: `initial`, `cycle:<n>`. One payment per purpose, ever. */
-export type PaymentPurpose = 'initial' | `cycle:${number}`;
+/**
+ * Why money is owed, as the owner of the debt names it: `initial`, `cycle:<n>`, or `setup:<id>`, which takes none and
+ * only saves a method. One payment per purpose, ever.
+ */
+export type PaymentPurpose = 'initial' | `cycle:${number}` | `setup:${string}`;
 
 export type PaymentStatus = 'PENDING' | 'SUCCEEDED' | 'VOID';
 

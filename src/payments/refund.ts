@@ -1,13 +1,16 @@
 import { defineEntity, p } from '@mikro-orm/core';
 import { instant } from '../db/instant-type.ts';
 
+/** SURPLUS: nobody waited for the money. CANCELED: what a cancellation gives back. REQUESTED: an operator's decision. */
+export type RefundReason = 'SURPLUS' | 'CANCELED' | 'REQUESTED';
+
 export const RefundSchema = defineEntity({
   name: 'Refund',
   tableName: 'refund',
   properties: {
     id: p.uuid().primary(),
     attemptId: p.uuid(),
-    reason: p.text().$type<'SURPLUS'>(),
+    reason: p.text().$type<RefundReason>(),
     provider: p.text(),
     merchantAccount: p.text(),
     providerPaymentId: p.text(),

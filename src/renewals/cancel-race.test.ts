@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
 import test from 'ava';
-import { refundSurplus } from '../payments/refund-surplus.ts';
+import { sendRefunds } from '../payments/send-refunds.ts';
 import { cancelSubscription } from '../subscriptions/cancel-subscription.ts';
 import { openDomain } from '../testing/domain.ts';
 import { copySubscription, startWorld } from '../testing/world.ts';
@@ -26,10 +26,16 @@ test('a cancellation racing the renewal ends in a legal order: nothing charged, 
       await Promise.all([
         pause(cancelFirst ? offsetMs : 0).then(() => renewDue(domain.ctx)),
         pause(cancelFirst ? 0 : offsetMs).then(() =>
-          cancelSubscription(domain.ctx, { requestId: randomUUID(), subscriptionId: id, effective, reason: '' }),
+          cancelSubscription(domain.ctx, {
+            requestId: randomUUID(),
+            subscriptionId: id,
+            effective,
+            reason: '',
+            refund: 'policy',
+          }),
         ),
       ]);
-      await refundSurplus(domain.ctx);
+      await sendRefunds(domain.ctx);
       const [row] = await world.query(
         `select s.status, s.cycle, s.open_payment_id as open, a.id as attempt, a.state, a.surplus
          from subscription s left join payment_attempt a on a.subscription_id = s.id where s.id = $1`,

@@ -87,7 +87,7 @@ async function findOwed(tx: EntityManager, states: readonly SubscriptionState[])
       (select coalesce(max(a.attempt_number), 0) from payment_attempt a where a.payment_id = p.id) as attempts
     from payment p join unnest(${states.map(({ id }) => id)}::uuid[], ${states.map(({ cycle }) => cycle)}::integer[])
       as s(id, cycle) on p.subscription_id = s.id
-    where p.status = 'PENDING' or p.purpose = 'cycle:' || s.cycle + 1
+    where p.purpose like 'cycle:%' and (p.status = 'PENDING' or p.purpose = 'cycle:' || s.cycle + 1)
   `.execute(tx.getKysely());
   return Map.groupBy(rows, (row) => row.subscription_id);
 }

@@ -1,11 +1,14 @@
 import { businessNow } from '../db/clock.ts';
 import { inTransaction, type EntityManager } from '../db/orm.ts';
+import type { Money } from '../lib/money.ts';
 import { answerRequest, beginRequest, releaseRequest, requestKey } from '../identity/once.ts';
 import { voidUnsentPayments } from '../payments/attempt-rows.ts';
+import { claimRefund } from '../payments/claim-refunds.ts';
 import type { PaymentsContext } from '../payments/providers.ts';
+import { refundOfCancellation, type RefundChoice } from './cancellation-refund.ts';
 import { endCheckout } from './end-checkout.ts';
 import { requireVisible } from './find-subscription.ts';
-import { cancel } from './lifecycle.ts';
+import { cancel } from './commands.ts';
 import { lockSubscriptions, storeChanges, type SubscriptionsContext } from './subscription-rows.ts';
 import type { SubscriptionState } from './subscription.ts';
 
@@ -18,27 +21,35 @@ export interface CancelSubscriptionInput {
   effective: 'at-period-end' | 'now';
   /** The caller's words for the history; empty for none. */
   reason: string;
+  /** What goes back with a cancellation now. */
+  refund: RefundChoice;
+}
+
+/** What a cancellation does, or did. */
+export interface Cancellation {
+  readonly subscription: SubscriptionState;
+  /** What goes back; undefined for nothing. */
+  readonly refund: Money | undefined;
 }
 
 /**
- * T4, T16, T17, T20: cancels at the end of the paid period or now. A renewal that is written down but not sent yet is
+ * T4, T16, T17, T20: cancels at the end of the paid period or now, the latter with what goes back of the money. A renewal that is written down but not sent yet is
  * voided in the same transaction: no charge follows a committed cancel. One that was sent is followed to its end.
  * Throws SUBSCRIPTION_NOT_FOUND, ILLEGAL_TRANSITION; for an unpaid one also PROVIDER_UNAVAILABLE, PAYMENT_IN_PROGRESS.
  */
 export async function cancelSubscription(
   ctx: SubscriptionsContext & PaymentsContext,
   input: CancelSubscriptionInput,
-): Promise<SubscriptionState> {
+): Promise<Cancellation> {
   const { requestId, ...asked } = input;
   const key = requestKey(ctx, 'CancelSubscription', requestId, asked);
-  const reason = input.reason || `CANCELED_BY_${ctx.actor.kind.toUpperCase()}`;
   let begun = false;
   let repeated = false;
   try {
     for (let round = 0; round < roundsMax; round++) {
       const answer = await inTransaction(ctx.em, async (tx) => {
         if (!begun) {
-          const request = await beginRequest<SubscriptionState>(tx, key);
+          const request = await beginRequest<Cancellation>(tx, key);
           if (request.seen && request.answer) return request.answer;
           repeated = request.seen;
         }
@@ -46,17 +57,18 @@ export async function cancelSubscription(
         const state = requireVisible(ctx, (await lockSubscriptions(tx, [subscriptionId])).get(subscriptionId));
         if (state.status === 'INCOMPLETE') return undefined;
         const isDone = (begun || repeated) && state.status === 'INCOMPLETE_EXPIRED';
-        const canceled = isDone ? state : await cancelInTx(ctx, tx, state, { effective: input.effective, reason });
+        const canceled = isDone ? { subscription: state, refund: undefined } : await cancelInTx(ctx, tx, state, asked);
         await answerRequest(tx, key, canceled);
         return canceled;
       });
       if (answer) {
         ctx.wake('relay');
+        ctx.wake('renewals');
         return answer;
       }
       begun = true;
       // Not in a transaction: the page is killed at the payment system. Money that came just before makes it active.
-      await endCheckout(ctx, input.subscriptionId, reason);
+      await endCheckout(ctx, input.subscriptionId, reasonOf(ctx, input));
     }
     throw new Error('an unpaid subscription outlived the end of its checkout');
   } catch (error) {
@@ -65,18 +77,41 @@ export async function cancelSubscription(
   }
 }
 
+/** What `cancelSubscription` would do at this moment, by the same code; nothing is done. An unpaid one just ends. */
+export async function previewCancellation(
+  ctx: SubscriptionsContext,
+  input: Omit<CancelSubscriptionInput, 'requestId'>,
+): Promise<Cancellation> {
+  const em = ctx.em.fork();
+  await em.begin();
+  try {
+    const { subscriptionId } = input;
+    const state = requireVisible(ctx, (await lockSubscriptions(em, [subscriptionId])).get(subscriptionId));
+    if (state.status === 'INCOMPLETE') return { subscription: state, refund: undefined };
+    return await cancelInTx(ctx, em, state, input);
+  } finally {
+    await em.rollback();
+  }
+}
+
 async function cancelInTx(
   ctx: SubscriptionsContext,
   tx: EntityManager,
   state: SubscriptionState,
-  { effective, reason }: { effective: 'at-period-end' | 'now'; reason: string },
-): Promise<SubscriptionState> {
+  asked: Omit<CancelSubscriptionInput, 'requestId'>,
+): Promise<Cancellation> {
   const now = await businessNow(tx);
-  const change = cancel(state, effective, reason, now);
+  const change = cancel(state, asked.effective, reasonOf(ctx, asked), now);
+  const back = change.after.endedAt === null ? undefined : await refundOfCancellation(tx, state, asked.refund, now);
   const voided = await voidUnsentPayments(tx, [state.id], now);
   const { openPaymentId } = change.after;
   const after =
     openPaymentId !== null && voided.has(openPaymentId) ? { ...change.after, openPaymentId: null } : change.after;
   await storeChanges(ctx, tx, [{ ...change, after }], now);
-  return after;
+  if (back) await claimRefund(tx, { ...back, reason: 'CANCELED' }, now);
+  return { subscription: after, refund: back?.amount };
+}
+
+function reasonOf(ctx: SubscriptionsContext, { reason }: { reason: string }): string {
+  return reason || `CANCELED_BY_${ctx.actor.kind.toUpperCase()}`;
 }

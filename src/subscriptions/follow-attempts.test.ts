@@ -57,7 +57,13 @@ async function dueRenewal(t: ExecutionContext, card?: string) {
       await followAttempts(ctx);
     },
     cancel: () =>
-      cancelSubscription(ctx, { requestId: randomUUID(), subscriptionId, effective: 'at-period-end', reason: '' }),
+      cancelSubscription(ctx, {
+        requestId: randomUUID(),
+        subscriptionId,
+        effective: 'at-period-end',
+        reason: '',
+        refund: 'policy',
+      }),
     state: async () =>
       (await select(`select status, cycle, open_payment_id is not null as open from subscription where id = $1`))[0]!,
     attempts: async () =>

@@ -1,5 +1,7 @@
 import test from 'ava';
-import { activate, cancel, declineRenewal, end, endGrace, grantOf, renew, resume } from './lifecycle.ts';
+import { cancel, resume } from './commands.ts';
+import { grantOf } from './lease.ts';
+import { activate, declineRenewal, end, endGrace, renew } from './lifecycle.ts';
 import type { SubscriptionState } from './subscription.ts';
 
 const at = (text: string) => Temporal.Instant.from(text);
@@ -26,6 +28,7 @@ const active: SubscriptionState = {
   paymentMethodId: '0190a000-0000-7000-8000-000000000004',
   openPaymentId: '0190a000-0000-7000-8000-000000000005',
   cancelAtPeriodEnd: false,
+  complimentary: false,
   graceUntil: null,
   dunningEndsAt: null,
   nextChargeAt: at('2027-02-28T12:00:00Z'),

@@ -1,11 +1,13 @@
-import type { EntitlementChangeKind, Grant } from '../outbox/enqueue.ts';
+import type { EntitlementChangeKind } from '../outbox/enqueue.ts';
 import { billingPeriod, type BillingPeriod, type BillingSchedule } from './billing-period.ts';
 import { dunningDeadlines, nextRetryAt } from './dunning.ts';
-import { illegalTransition, requireTransition, type Trigger } from './state-table.ts';
+import { requireTransition, type Trigger } from './state-table.ts';
 import type { SubscriptionState } from './subscription.ts';
 
 export type SubscriptionEventKind =
   | 'SUBSCRIBED'
+  | 'GIVEN'
+  | 'TRIAL_STARTED'
   | 'ACTIVATED'
   | 'EXPIRED'
   | 'RENEWED'
@@ -15,7 +17,11 @@ export type SubscriptionEventKind =
   | 'CANCELED'
   | 'PAYMENT_RELEASED'
   | 'PERIOD_FORGIVEN'
-  | 'GRACE_ENDED';
+  | 'GRACE_ENDED'
+  | 'PERIOD_EXTENDED'
+  | 'PAYMENT_METHOD_CHANGED'
+  | 'PAYMENT_METHOD_REMOVED'
+  | 'RETRY_REQUESTED';
 
 /** What a rule decided: the new state, the line of history, and what Auth has to be told. Nothing is done yet. */
 export interface SubscriptionChange {
@@ -49,6 +55,31 @@ export function activate(state: SubscriptionState, methodId: string, now: Tempor
   return change(state, after, 'ACTIVATED', 'PAYMENT_SUCCEEDED', 'GRANTED');
 }
 
+/** T6: the method is saved and nothing was taken; the trial's end is the anchor of all periods (D4). */
+export function startTrial(
+  state: SubscriptionState,
+  methodId: string,
+  trialDays: number,
+  now: Temporal.Instant,
+): SubscriptionChange {
+  const { to } = requireTransition(state, 'trial-confirmed');
+  const endsAt = addDays(now, trialDays, state.billingTimeZone);
+  const after: SubscriptionState = {
+    ...state,
+    status: to,
+    anchorAt: endsAt,
+    anchorCycle: 0,
+    cycle: -1,
+    currentPeriodStart: now,
+    currentPeriodEnd: endsAt,
+    paymentMethodId: methodId,
+    openPaymentId: null,
+    nextChargeAt: endsAt,
+    nextTransitionAt: null,
+  };
+  return change(state, after, 'TRIAL_STARTED', 'METHOD_SAVED', 'GRANTED');
+}
+
 /** T4: the checkout is over and the provider has confirmed that no money can come through it. */
 export function expire(state: SubscriptionState, reason: string, now: Temporal.Instant): SubscriptionChange {
   const { to } = requireTransition(state, 'checkout-dead');
@@ -57,7 +88,7 @@ export function expire(state: SubscriptionState, reason: string, now: Temporal.I
 }
 
 /**
- * T9, T12: a renewal succeeded. In time, the period that was paid is the one that was due, whatever the delay. After
+ * T7, T9, T12: a renewal, or the first payment after a trial, succeeded. In time, the period that was paid is the one that was due, whatever the delay. After
  * access had lapsed, period and anchor start at the success: lost time is not sold.
  */
 export function renew(state: SubscriptionState, period: BillingPeriod, now: Temporal.Instant): SubscriptionChange {
@@ -71,7 +102,8 @@ export function renew(state: SubscriptionState, period: BillingPeriod, now: Temp
     graceUntil: null,
     dunningEndsAt: null,
   };
-  return change(state, after, 'RENEWED', 'PAYMENT_SUCCEEDED', lapsed ? 'GRANTED' : 'EXTENDED');
+  const kind = state.cycle < 0 ? 'ACTIVATED' : 'RENEWED';
+  return change(state, after, kind, 'PAYMENT_SUCCEEDED', lapsed ? 'GRANTED' : 'EXTENDED');
 }
 
 /** D2: the time between the end of what was paid and a recovery that starts anew; empty when there is none. */
@@ -99,8 +131,9 @@ export function declineFirstPayment(state: SubscriptionState, declineCode: strin
 }
 
 /**
- * T10, T11: a renewal was declined. The first failure stores both deadlines, and nothing moves them afterwards; a hard
- * decline is never tried again on the same method. Where a cancellation at the period's end came after the charge was
+ * T8, T10, T11: a renewal, or the first payment after a trial, was declined. The first failure stores both deadlines, and
+ * nothing moves them afterwards; a hard decline is never tried again on the same method. A trial that is not paid for
+ * gives no grace, and ends where no retry can help. Where a cancellation at the period's end came after the charge was
  * sent, nothing is tried again: the period has ended, and so does the subscription.
  */
 export function declineRenewal(
@@ -108,14 +141,18 @@ export function declineRenewal(
   decline: { declineCode: string; hard: boolean },
   now: Temporal.Instant,
 ): SubscriptionChange {
-  const { to } = requireTransition(state, 'payment-declined');
+  const { to } = requireTransition(state, decline.hard ? 'payment-declined-hard' : 'payment-declined');
+  if (to === 'CANCELED') {
+    return change(state, { ...ended(state, now), status: to }, 'CANCELED', decline.declineCode, 'REVOKED');
+  }
   if (state.cancelAtPeriodEnd) {
     const after = { ...state, openPaymentId: null };
     return { before: state, after, kind: 'PAYMENT_DECLINED', reason: decline.declineCode, entitlement: undefined };
   }
   const first = state.dunningEndsAt === null;
   const deadlines = dunningDeadlines(now);
-  const graceUntil = first ? deadlines.graceUntil : state.graceUntil;
+  const afterTrial = state.status === 'TRIALING';
+  const graceUntil = first && !afterTrial ? deadlines.graceUntil : state.graceUntil;
   const dunningEndsAt = state.dunningEndsAt ?? deadlines.dunningEndsAt;
   const retryAt = decline.hard ? undefined : nextRetryAt(state.id, dunningEndsAt, now);
   const after: SubscriptionState = {
@@ -132,7 +169,7 @@ export function declineRenewal(
     after,
     kind: 'PAYMENT_DECLINED',
     reason: decline.declineCode,
-    entitlement: first ? { kind: 'GRACE_STARTED', reason: 'PAYMENT_DECLINED' } : undefined,
+    entitlement: first ? { kind: afterTrial ? 'REVOKED' : 'GRACE_STARTED', reason: 'PAYMENT_DECLINED' } : undefined,
   };
 }
 
@@ -154,66 +191,9 @@ export function end(
   return change(state, after, 'CANCELED', trigger === 'dunning-ends' ? 'DUNNING_ENDED' : 'PERIOD_ENDED', 'REVOKED');
 }
 
-/** T16, T17, T20: a cancellation. A subscription that owes money ends at once either way. */
-export function cancel(
-  state: SubscriptionState,
-  effective: 'at-period-end' | 'now',
-  reason: string,
-  now: Temporal.Instant,
-): SubscriptionChange {
-  const { to } = requireTransition(state, effective === 'now' ? 'cancel-now' : 'cancel-at-period-end');
-  if (to === 'CANCELED') {
-    const after: SubscriptionState = { ...ended(state, now), status: to, canceledAt: now };
-    return change(state, after, 'CANCELED', reason, 'REVOKED');
-  }
-  const after: SubscriptionState = {
-    ...state,
-    cancelAtPeriodEnd: true,
-    canceledAt: now,
-    nextChargeAt: null,
-    nextTransitionAt: state.currentPeriodEnd,
-  };
-  return change(state, after, 'CANCELLATION_SCHEDULED', reason, 'CANCELLATION_SCHEDULED');
-}
-
-/** T18: undoes a scheduled cancellation, before the period's end. */
-export function resume(state: SubscriptionState, now: Temporal.Instant): SubscriptionChange {
-  requireTransition(state, 'resume');
-  if (Temporal.Instant.compare(now, state.currentPeriodEnd!) >= 0) throw illegalTransition(state, 'resume');
-  const after: SubscriptionState = {
-    ...state,
-    cancelAtPeriodEnd: false,
-    canceledAt: null,
-    nextChargeAt: state.currentPeriodEnd,
-    nextTransitionAt: null,
-  };
-  return change(state, after, 'CANCELLATION_UNDONE', 'RESUMED', 'CANCELLATION_UNDONE');
-}
-
-/**
- * The lease that a state gives (design/1-domain.md, "Access is a lease"); undefined for none. Status alone gives
- * nothing: what will renew reaches `leaseMarginHours` past its period, so that a backlog or a slow provider never cuts
- * off a viewer who pays; what ends, ends exactly.
- */
-export function grantOf(state: SubscriptionState, leaseMarginHours: number): Grant | undefined {
-  const accessUntil = accessUntilOf(state, leaseMarginHours);
-  return (
-    accessUntil && {
-      product_line: state.productLine,
-      subscription_id: state.id,
-      plan_code: state.planCode,
-      features: state.features,
-      access_until: accessUntil.toString({ fractionalSecondDigits: 3 }),
-      in_grace: state.status === 'PAST_DUE',
-    }
-  );
-}
-
-function accessUntilOf(state: SubscriptionState, leaseMarginHours: number): Temporal.Instant | undefined {
-  if (state.status === 'PAST_DUE') return state.graceUntil ?? undefined;
-  if (state.status !== 'ACTIVE' && state.status !== 'TRIALING') return undefined;
-  const willRenew = !state.cancelAtPeriodEnd && state.paymentMethodId !== null;
-  return willRenew ? state.currentPeriodEnd!.add({ hours: leaseMarginHours }) : state.currentPeriodEnd!;
+/** The same time of day, so many days later, in the civil time of the zone. */
+export function addDays(from: Temporal.Instant, days: number, timeZone: string): Temporal.Instant {
+  return from.toZonedDateTimeISO(timeZone).add({ days }).toInstant();
 }
 
 function inGrace(state: SubscriptionState, now: Temporal.Instant): boolean {
@@ -232,7 +212,8 @@ function paid(state: SubscriptionState, period: BillingPeriod): SubscriptionStat
   };
 }
 
-function ended(state: SubscriptionState, now: Temporal.Instant): SubscriptionState {
+/** What all ends have in common; the caller sets the status. */
+export function ended(state: SubscriptionState, now: Temporal.Instant): SubscriptionState {
   return {
     ...state,
     openPaymentId: null,
@@ -244,7 +225,8 @@ function ended(state: SubscriptionState, now: Temporal.Instant): SubscriptionSta
   };
 }
 
-function change(
+/** A change of which Auth has to be told. */
+export function change(
   before: SubscriptionState,
   after: SubscriptionState,
   kind: SubscriptionEventKind,

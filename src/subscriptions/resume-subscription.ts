@@ -1,7 +1,7 @@
 import { businessNow } from '../db/clock.ts';
 import { once, requestKey } from '../identity/once.ts';
 import { requireVisible } from './find-subscription.ts';
-import { resume } from './lifecycle.ts';
+import { resume } from './commands.ts';
 import { lockSubscriptions, storeChanges, type SubscriptionsContext } from './subscription-rows.ts';
 import type { SubscriptionState } from './subscription.ts';
 

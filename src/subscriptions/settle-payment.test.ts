@@ -37,7 +37,13 @@ async function attemptState(attemptId: string): Promise<unknown> {
 }
 
 const cancelNow = (subscriptionId: string) =>
-  cancelSubscription(domain.ctx, { requestId: randomUUID(), subscriptionId, effective: 'now', reason: '' });
+  cancelSubscription(domain.ctx, {
+    requestId: randomUUID(),
+    subscriptionId,
+    effective: 'now',
+    reason: '',
+    refund: 'policy',
+  });
 
 test.serial(
   'a charge that was not sent is voided by a cancellation, and the last look then sends nothing',

@@ -8,7 +8,7 @@ import {
   type AttemptRow,
   type AttemptUpdate,
 } from '../payments/attempt-rows.ts';
-import { claimSurplusRefunds } from '../payments/refund-surplus.ts';
+import { claimSurplusRefunds } from '../payments/claim-refunds.ts';
 import { decideSettlement, type Decision, type Settlement, type SettleResult } from './decide-settlement.ts';
 import { lockSubscriptions, storeChanges, type SubscriptionsContext } from './subscription-rows.ts';
 

@@ -10,17 +10,37 @@ export const subscriptionStatuses = [
 ] as const;
 export type SubscriptionStatus = (typeof subscriptionStatuses)[number];
 
-/** What can happen to a subscription. */
-export type Trigger =
-  | 'payment-succeeded'
-  | 'payment-declined'
-  | 'checkout-dead'
-  | 'grace-ends'
-  | 'dunning-ends'
-  | 'cancel-at-period-end'
-  | 'cancel-now'
-  | 'resume'
-  | 'period-ends';
+/** What can happen to a subscription: what others tell of, what time brings, and what somebody commands. */
+export const triggers = {
+  'payment-succeeded': 'the payment that it waits for succeeded',
+  'payment-declined': 'that payment was declined, or needs the customer',
+  'payment-declined-hard': 'that payment was declined for good',
+  'trial-confirmed': 'the method for a trial is saved, and the trial is the first',
+  'checkout-dead': 'its checkout is over, which the payment system has confirmed',
+  'grace-ends': 'the grace period ends',
+  'dunning-ends': 'the dunning ends',
+  'period-ends': 'the period ends',
+  'cancel-at-period-end': 'CancelSubscription, at the end of the period',
+  'cancel-now': 'CancelSubscription, now',
+  resume: 'ResumeSubscription',
+  'change-method': 'another payment method is saved or chosen',
+  'remove-method': 'its payment method is removed',
+  'retry-payment': 'RetryPayment',
+  extend: 'ExtendPeriod',
+} as const;
+export type Trigger = keyof typeof triggers;
+
+/** Those of them that a person or a service may ask for. */
+export const commands = [
+  'cancel-at-period-end',
+  'cancel-now',
+  'resume',
+  'change-method',
+  'remove-method',
+  'retry-payment',
+  'extend',
+] as const satisfies readonly Trigger[];
+export type Command = (typeof commands)[number];
 
 export interface Transition {
   /** The row of the design's table. */
@@ -34,26 +54,52 @@ export interface Transition {
 
 /**
  * The life of a subscription as data. A pair that is not listed is refused. It drives the guard here, and whatever
- * shows a person what can be done. T1 (Subscribe) makes the row and so has no `from`; T5 (surplus) and T23 (an open
- * outcome) change no status and live in settle-payment.ts.
+ * shows a person what can be done. T1 (Subscribe) and T25's gift make the row and so have no `from`; T5 (surplus) and
+ * T23 (an open outcome) change no status and live in decide-settlement.ts; T26 is every pair of the two last statuses.
  */
 export const transitions: readonly Transition[] = [
   { id: 'T2', from: 'INCOMPLETE', trigger: 'payment-succeeded', to: 'ACTIVE' },
   { id: 'T3', from: 'INCOMPLETE', trigger: 'payment-declined', to: 'INCOMPLETE' },
+  { id: 'T3', from: 'INCOMPLETE', trigger: 'payment-declined-hard', to: 'INCOMPLETE' },
   { id: 'T4', from: 'INCOMPLETE', trigger: 'checkout-dead', to: 'INCOMPLETE_EXPIRED' },
+  { id: 'T4', from: 'INCOMPLETE', trigger: 'cancel-at-period-end', to: 'INCOMPLETE_EXPIRED' },
+  { id: 'T4', from: 'INCOMPLETE', trigger: 'cancel-now', to: 'INCOMPLETE_EXPIRED' },
+  { id: 'T6', from: 'INCOMPLETE', trigger: 'trial-confirmed', to: 'TRIALING' },
+  { id: 'T7', from: 'TRIALING', trigger: 'payment-succeeded', to: 'ACTIVE' },
+  { id: 'T8', from: 'TRIALING', trigger: 'payment-declined', to: 'PAST_DUE' },
+  { id: 'T8', from: 'TRIALING', trigger: 'payment-declined-hard', to: 'CANCELED' },
   { id: 'T9', from: 'ACTIVE', trigger: 'payment-succeeded', to: 'ACTIVE' },
   { id: 'T10', from: 'ACTIVE', trigger: 'payment-declined', to: 'PAST_DUE' },
-  { id: 'T11', from: 'PAST_DUE', trigger: 'payment-declined', to: 'PAST_DUE' },
+  { id: 'T10', from: 'PAST_DUE', trigger: 'payment-declined', to: 'PAST_DUE' },
+  { id: 'T11', from: 'ACTIVE', trigger: 'payment-declined-hard', to: 'PAST_DUE' },
+  { id: 'T11', from: 'PAST_DUE', trigger: 'payment-declined-hard', to: 'PAST_DUE' },
   { id: 'T12', from: 'PAST_DUE', trigger: 'payment-succeeded', to: 'ACTIVE' },
+  { id: 'T13', from: 'PAST_DUE', trigger: 'change-method', to: 'PAST_DUE' },
+  { id: 'T13', from: 'PAST_DUE', trigger: 'retry-payment', to: 'PAST_DUE' },
+  { id: 'T13', from: 'ACTIVE', trigger: 'change-method', to: 'ACTIVE' },
+  { id: 'T13', from: 'TRIALING', trigger: 'change-method', to: 'TRIALING' },
   { id: 'T14', from: 'PAST_DUE', trigger: 'grace-ends', to: 'PAST_DUE' },
   { id: 'T15', from: 'PAST_DUE', trigger: 'dunning-ends', to: 'CANCELED' },
   { id: 'T16', from: 'PAST_DUE', trigger: 'cancel-at-period-end', to: 'CANCELED' },
   { id: 'T16', from: 'PAST_DUE', trigger: 'cancel-now', to: 'CANCELED' },
   { id: 'T17', from: 'ACTIVE', trigger: 'cancel-at-period-end', flagged: false, to: 'ACTIVE' },
+  { id: 'T17', from: 'TRIALING', trigger: 'cancel-at-period-end', flagged: false, to: 'TRIALING' },
   { id: 'T18', from: 'ACTIVE', trigger: 'resume', flagged: true, to: 'ACTIVE' },
+  { id: 'T18', from: 'TRIALING', trigger: 'resume', flagged: true, to: 'TRIALING' },
   { id: 'T19', from: 'ACTIVE', trigger: 'period-ends', flagged: true, to: 'CANCELED' },
+  { id: 'T19', from: 'TRIALING', trigger: 'period-ends', flagged: true, to: 'CANCELED' },
   { id: 'T20', from: 'ACTIVE', trigger: 'cancel-now', to: 'CANCELED' },
+  { id: 'T20', from: 'TRIALING', trigger: 'cancel-now', to: 'CANCELED' },
+  { id: 'T25', from: 'ACTIVE', trigger: 'extend', to: 'ACTIVE' },
+  { id: 'T27', from: 'ACTIVE', trigger: 'remove-method', to: 'ACTIVE' },
+  { id: 'T27', from: 'TRIALING', trigger: 'remove-method', to: 'TRIALING' },
+  { id: 'T27', from: 'PAST_DUE', trigger: 'remove-method', to: 'PAST_DUE' },
 ];
+
+/** What may be asked for now: for the panel's buttons and for whoever has to explain a refusal. */
+export function allowedCommands(state: { status: SubscriptionStatus; cancelAtPeriodEnd: boolean }): Command[] {
+  return commands.filter((command) => findTransition(state, command) !== undefined);
+}
 
 /** The row for a status and a trigger, or undefined when the table has none. */
 export function findTransition(

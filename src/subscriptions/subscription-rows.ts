@@ -5,7 +5,8 @@ import type { EntityManager } from '../db/orm.ts';
 import { changeEntitlements } from '../entitlements/change-entitlements.ts';
 import type { CallContext } from '../identity/call-context.ts';
 import { newId } from '../lib/ids.ts';
-import { grantOf, type SubscriptionChange } from './lifecycle.ts';
+import { grantOf } from './lease.ts';
+import type { SubscriptionChange } from './lifecycle.ts';
 import type { SubscriptionStatus } from './state-table.ts';
 import type { SubscriptionState } from './subscription.ts';
 
@@ -38,6 +39,7 @@ interface SubscriptionRow {
   payment_method_id: string | null;
   open_payment_id: string | null;
   cancel_at_period_end: boolean;
+  complimentary: boolean;
   grace_until: string | null;
   dunning_ends_at: string | null;
   next_charge_at: string | null;
@@ -59,7 +61,7 @@ export async function lockSubscriptions(
     select s.id, s.user_id, plan.code as plan_code, plan.features, s.product_line, s.price_id,
       price.amount_minor, price.currency_code, price.interval_unit, price.interval_count,
       s.billing_time_zone, s.status, s.anchor_at, s.anchor_cycle, s.cycle, s.current_period_start,
-      s.current_period_end, s.payment_method_id, s.open_payment_id, s.cancel_at_period_end, s.grace_until,
+      s.current_period_end, s.payment_method_id, s.open_payment_id, s.cancel_at_period_end, s.complimentary, s.grace_until,
       s.dunning_ends_at, s.next_charge_at, s.next_transition_at, s.canceled_at, s.ended_at, s.created_at
     from subscription s join plan on plan.id = s.plan_id join price on price.id = s.price_id
     where s.id = any(${ids}::uuid[]) order by s.id for update of s
@@ -88,6 +90,7 @@ function stateFromRow(row: SubscriptionRow): SubscriptionState {
     paymentMethodId: row.payment_method_id,
     openPaymentId: row.open_payment_id,
     cancelAtPeriodEnd: row.cancel_at_period_end,
+    complimentary: row.complimentary,
     graceUntil: optionalInstantFromRow(row.grace_until),
     dunningEndsAt: optionalInstantFromRow(row.dunning_ends_at),
     nextChargeAt: optionalInstantFromRow(row.next_charge_at),

@@ -21,7 +21,7 @@ export interface SubscriptionState {
   readonly anchorAt: Temporal.Instant | null;
   /** The cycle that starts at the anchor. */
   readonly anchorCycle: number;
-  /** Which period the current one is, from 0; it only ever grows. */
+  /** Which period the current one is, from 0; −1 in a trial. It only ever grows. */
   readonly cycle: number;
   readonly currentPeriodStart: Temporal.Instant | null;
   readonly currentPeriodEnd: Temporal.Instant | null;
@@ -29,6 +29,8 @@ export interface SubscriptionState {
   /** The payment that is being taken; while it is set no other one is begun. */
   readonly openPaymentId: string | null;
   readonly cancelAtPeriodEnd: boolean;
+  /** Given by an operator: it costs nothing and ends with its period. */
+  readonly complimentary: boolean;
   readonly graceUntil: Temporal.Instant | null;
   readonly dunningEndsAt: Temporal.Instant | null;
   /** When money is due; business time. */
@@ -59,6 +61,7 @@ export const SubscriptionSchema = defineEntity({
     paymentMethodId: p.uuid().strictNullable(),
     openPaymentId: p.uuid().strictNullable(),
     cancelAtPeriodEnd: p.boolean().default(false),
+    complimentary: p.boolean().default(false),
     graceUntil: instant().strictNullable(),
     dunningEndsAt: instant().strictNullable(),
     nextChargeAt: instant().strictNullable(),

@@ -51,13 +51,14 @@ export function subscriptionService(
       return { events: page.items.map(toSubscriptionEventMessage), nextPageToken: page.nextPageToken };
     },
     async cancelSubscription(call, { requestId, subscriptionId, effective, reason }) {
-      const subscription = await cancelSubscription(contextOf(call), {
+      const { subscription, refund } = await cancelSubscription(contextOf(call), {
         requestId,
         subscriptionId: subscriptionId.toLowerCase(),
         effective: effective === CancelEffective.NOW ? 'now' : 'at-period-end',
         reason,
+        refund: 'policy',
       });
-      return { subscription: toSubscriptionMessage(subscription) };
+      return { subscription: toSubscriptionMessage(subscription), ...(refund && { refund }) };
     },
     async resumeSubscription(call, { requestId, subscriptionId }) {
       const subscription = await resumeSubscription(contextOf(call), {

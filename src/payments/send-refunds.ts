@@ -1,9 +1,8 @@
 import { sql } from 'kysely';
 import { businessNow } from '../db/clock.ts';
-import { inTransaction, type EntityManager } from '../db/orm.ts';
-import { newId } from '../lib/ids.ts';
+import { inTransaction } from '../db/orm.ts';
 import type { Money } from '../lib/money.ts';
-import { attemptLeaseMs, nextCheckAfter, type AttemptRow } from './attempt-rows.ts';
+import { attemptLeaseMs, nextCheckAfter } from './attempt-rows.ts';
 import { mapBounded } from './call-provider.ts';
 import { NotExecuted, RequestRefused } from './provider.ts';
 import { providerNamed, type PaymentsContext } from './providers.ts';
@@ -26,40 +25,10 @@ interface RefundRow {
 }
 
 /**
- * Writes down that surplus money goes back, in the transaction that found it: all that the provider took, once per
- * payment of the provider's, whoever finds it again.
- */
-export async function claimSurplusRefunds(
-  tx: EntityManager,
-  surplus: readonly { attempt: AttemptRow; providerPaymentId: string; amount: Money }[],
-  now: Temporal.Instant,
-): Promise<void> {
-  if (surplus.length === 0) return;
-  const ids = surplus.map(() => newId());
-  await sql`
-    insert into refund (id, attempt_id, provider_payment_id, idempotency_key, reason, provider, merchant_account,
-      amount_minor, currency_code, state, next_try_at, lease_until, created_at)
-    select c.id, c.attempt_id, c.provider_payment_id, c.idempotency_key, 'SURPLUS', a.provider, a.merchant_account,
-      c.amount_minor, c.currency_code, 'PENDING', ${now.toString()}, clock_timestamp(), ${now.toString()}
-    from unnest(
-      ${ids}::uuid[],
-      ${surplus.map(({ attempt }) => attempt.id)}::uuid[],
-      ${surplus.map(({ providerPaymentId }) => providerPaymentId)}::text[],
-      ${surplus.map(({ amount }) => amount.amountMinor)}::bigint[],
-      ${surplus.map(({ amount }) => amount.currencyCode)}::text[],
-      ${ids.map((id) => `rfd_${id}`)}::text[]
-    ) as c(id, attempt_id, provider_payment_id, amount_minor, currency_code, idempotency_key)
-      join payment_attempt a on a.id = c.attempt_id
-    where c.amount_minor > 0
-    on conflict do nothing
-  `.execute(tx.getKysely());
-}
-
-/**
  * One round over the refunds that are due: claim, call, settle, as with charges. A refund whose outcome is unknown is
  * sent again under the same key while the provider remembers it, and then left to a person. Gives how many were due.
  */
-export async function refundSurplus(ctx: PaymentsContext): Promise<number> {
+export async function sendRefunds(ctx: PaymentsContext): Promise<number> {
   const refunds = await claimRefunds(ctx);
   await mapBounded(refunds, concurrencyMax, (refund) => sendRefund(ctx, refund));
   return refunds.length;
@@ -100,7 +69,7 @@ async function sendRefund(ctx: PaymentsContext, refund: RefundRow): Promise<void
       providerPaymentId: refund.provider_payment_id,
       amount,
     });
-    ctx.log.info(facts, 'surplus refunded');
+    ctx.log.info(facts, 'refunded');
     await settleRefund(ctx, refund.id, { state: 'SUCCEEDED', providerRefundId });
   } catch (error) {
     // A refusal of a repeat says nothing about the first call.

@@ -5,7 +5,7 @@ import { openDomain } from '../testing/domain.ts';
 import { startWorld } from '../testing/world.ts';
 import { waitUntil } from '../testing/wait-until.ts';
 import { OutcomeUnknown, type PaymentProvider } from './provider.ts';
-import { refundSurplus } from './refund-surplus.ts';
+import { sendRefunds } from './send-refunds.ts';
 
 const neverAnswers = '4000000000009987';
 
@@ -67,12 +67,12 @@ test('a refund whose answer was lost is repeated under the same key, and the mon
         throw new OutcomeUnknown('the answer was lost');
       },
     };
-    await refundSurplus({ ...domain.ctx, providers: new Map([['sandbox', losesAnswers]]) });
+    await sendRefunds({ ...domain.ctx, providers: new Map([['sandbox', losesAnswers]]) });
     const stateOf = async () => (await world.query(`select state, tries from refund`))[0];
     t.deepEqual(await stateOf(), { state: 'PENDING', tries: 1 });
     // Its time has come again and its lease is over.
     await world.query(`update refund set next_try_at = business_now(), lease_until = now()`);
-    await refundSurplus(domain.ctx);
+    await sendRefunds(domain.ctx);
     t.deepEqual(await stateOf(), { state: 'SUCCEEDED', tries: 2 });
     const payment = (await world.paymentSystem.payments()).find((one) => one.customer_reference === userId);
     t.is(payment!.refunded_minor, '29900');

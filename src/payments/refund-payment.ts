@@ -1,0 +1,48 @@
+import { businessNow } from '../db/clock.ts';
+import { once, requestKey } from '../identity/once.ts';
+import type { CallContext } from '../identity/call-context.ts';
+import { BillingError } from '../lib/billing-error.ts';
+import type { Money } from '../lib/money.ts';
+import { claimRefund, lockRefundable } from './claim-refunds.ts';
+import { Payment } from './payment.ts';
+
+export interface RefundPaymentInput {
+  requestId: string;
+  paymentId: string;
+  /** In the payment's currency; undefined for all that is left. */
+  amountMinor: bigint | undefined;
+}
+
+export interface RefundClaim {
+  readonly refundId: string;
+  readonly paymentId: string;
+  readonly amount: Money;
+  /** Of the payment, after this refund. */
+  readonly left: Money;
+}
+
+/**
+ * Gives money of a payment back, all or a part; it is on its way when this returns. It changes no access. Throws
+ * PAYMENT_NOT_FOUND, PAYMENT_OUTCOME_PENDING, NOTHING_TO_REFUND, REFUND_TOO_LARGE.
+ */
+export async function refundPayment(ctx: CallContext, input: RefundPaymentInput): Promise<RefundClaim> {
+  const { requestId, ...asked } = input;
+  const claimed = await once(ctx, requestKey(ctx, 'RefundPayment', requestId, asked), async (tx) => {
+    if (!(await tx.findOne(Payment, { id: input.paymentId }))) {
+      throw new BillingError('not-found', 'PAYMENT_NOT_FOUND', 'no such payment');
+    }
+    const { attemptId, left } = await lockRefundable(tx, input.paymentId);
+    const amount = { ...left, amountMinor: input.amountMinor ?? left.amountMinor };
+    if (amount.amountMinor > left.amountMinor) {
+      throw new BillingError('wrong-state', 'REFUND_TOO_LARGE', 'more than is left of this payment', {
+        metadata: { left_minor: left.amountMinor.toString(), currency_code: left.currencyCode },
+      });
+    }
+    const now = await businessNow(tx);
+    const refundId = await claimRefund(tx, { attemptId, amount, reason: 'REQUESTED' }, now);
+    const rest = { ...left, amountMinor: left.amountMinor - amount.amountMinor };
+    return { refundId, paymentId: input.paymentId, amount, left: rest };
+  });
+  ctx.wake('renewals');
+  return claimed;
+}

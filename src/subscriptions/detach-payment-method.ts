@@ -1,0 +1,59 @@
+import { sql } from 'kysely';
+import { businessNow } from '../db/clock.ts';
+import type { EntityManager } from '../db/orm.ts';
+import { once, requestKey } from '../identity/once.ts';
+import { BillingError } from '../lib/billing-error.ts';
+import { voidUnsentAttempts } from '../payments/attempt-rows.ts';
+import { PaymentMethod } from '../payments/customer.ts';
+import { removeMethod } from './commands.ts';
+import { lockSubscriptions, storeChanges, type SubscriptionsContext } from './subscription-rows.ts';
+
+/**
+ * T27: removes a payment method. It always succeeds and is not charged any more: retries are voided in the same
+ * transaction, and what would have renewed with it ends with its period. The provider is told afterwards
+ * (payments/detach-methods.ts). Throws PAYMENT_METHOD_NOT_FOUND, also for another viewer's.
+ */
+export async function detachPaymentMethod(
+  ctx: SubscriptionsContext,
+  input: { requestId: string; paymentMethodId: string; reason: string },
+): Promise<{ endingSubscriptionIds: string[] }> {
+  const { requestId, ...asked } = input;
+  const detached = await once(ctx, requestKey(ctx, 'DetachPaymentMethod', requestId, asked), async (tx) => {
+    const method = await tx.findOne(PaymentMethod, { id: input.paymentMethodId });
+    const { actor } = ctx;
+    if (!method || (actor.kind === 'customer' && actor.id !== method.userId)) throw methodNotFound();
+    const states = [...(await lockSubscriptions(tx, await chargedSubscriptions(tx, method.id))).values()];
+    const now = await businessNow(tx);
+    await sql`
+      update payment_method set detached_at = ${now.toString()}, next_detach_at = ${now.toString()}
+      where id = ${method.id} and detached_at is null
+    `.execute(tx.getKysely());
+    const reason = input.reason || `REMOVED_BY_${actor.kind.toUpperCase()}`;
+    const changes = states
+      .filter((state) => state.paymentMethodId === method.id && state.endedAt === null)
+      .map((state) => removeMethod(state, reason, now));
+    const ids = changes.map(({ after }) => after.id);
+    const voided = await voidUnsentAttempts(tx, ids, now);
+    const stored = changes.map((change) => {
+      const { openPaymentId } = change.after;
+      const isVoid = openPaymentId !== null && voided.has(openPaymentId);
+      return isVoid ? { ...change, after: { ...change.after, openPaymentId: null } } : change;
+    });
+    await storeChanges(ctx, tx, stored, now);
+    return { endingSubscriptionIds: ids };
+  });
+  ctx.wake('relay');
+  ctx.wake('renewals');
+  return detached;
+}
+
+async function chargedSubscriptions(tx: EntityManager, methodId: string): Promise<string[]> {
+  const { rows } = await sql<{ id: string }>`
+    select id from subscription where payment_method_id = ${methodId} and ended_at is null order by id
+  `.execute(tx.getKysely());
+  return rows.map(({ id }) => id);
+}
+
+function methodNotFound(): BillingError {
+  return new BillingError('not-found', 'PAYMENT_METHOD_NOT_FOUND', 'no such payment method');
+}
