@@ -1,4 +1,5 @@
 import type { Logger } from 'pino';
+import { PaymentMethodService } from '@cinema-billing/gen/billing/v1/payment_method_service_pb.ts';
 import { PlanService } from '@cinema-billing/gen/billing/v1/plan_service_pb.ts';
 import { SubscriptionService } from '@cinema-billing/gen/billing/v1/subscription_service_pb.ts';
 import { WebhookService } from '@cinema-billing/gen/billing/v1/webhook_service_pb.ts';
@@ -26,6 +27,7 @@ import type { SubscribeContext } from './subscriptions/subscribe.ts';
 import type { Call } from './transport/call.ts';
 import { createRouter, type Router } from './transport/router.ts';
 import { createTransport, type Transport } from './transport/server.ts';
+import { paymentMethodService } from './transport/services/payment-method-service.ts';
 import { planService } from './transport/services/plan-service.ts';
 import { sandboxService } from './transport/services/sandbox-service.ts';
 import { subscriptionService } from './transport/services/subscription-service.ts';
@@ -106,6 +108,7 @@ function routes(contextOf: (call: Call) => AppContext): Router {
   const router = createRouter();
   router.add(PlanService, planService(contextOf));
   router.add(SubscriptionService, subscriptionService(contextOf));
+  router.add(PaymentMethodService, paymentMethodService(contextOf));
   router.add(WebhookService, webhookService(contextOf));
   router.add(SandboxService, sandboxService(contextOf));
   return router;

@@ -170,7 +170,7 @@ const planted: [rule: string, source: Source][] = [
   ['unknown folder', { path: 'src/helpers/x.ts', text: "import { a } from '../lib/y.ts';" }],
   ['direction', { path: 'src/renewals/x.ts', text: "import { loadConfig } from '../config/config.ts';" }],
   ['direction', { path: 'src/catalog/x.ts', text: "const a = await import('../app.ts');" }],
-  ['direction', { path: 'src/cli/x.ts', text: "import {\n  a,\n} from '../subscriptions/y.ts';" }],
+  ['direction', { path: 'src/cli/x.ts', text: "import {\n  a,\n} from '../renewals/y.ts';" }],
   ['provider', { path: 'src/payments/providers/other/x.ts', text: "import { a } from '../../payment.ts';" }],
   ['provider', { path: 'src/payments/providers/other/x.ts', text: "import { a } from '../sandbox/y.ts';" }],
   ['provider', { path: 'src/payments/providers/other/x.ts', text: "import { a } from '../../../db/clock.ts';" }],

@@ -1,6 +1,8 @@
+import { LockMode } from '@mikro-orm/core';
 import { sql } from 'kysely';
 import { businessNow } from '../db/clock.ts';
 import type { EntityManager } from '../db/orm.ts';
+import type { CallContext } from '../identity/call-context.ts';
 import { once, requestKey } from '../identity/once.ts';
 import { BillingError } from '../lib/billing-error.ts';
 import { voidUnsentAttempts } from '../payments/attempt-rows.ts';
@@ -19,16 +21,14 @@ export async function detachPaymentMethod(
 ): Promise<{ endingSubscriptionIds: string[] }> {
   const { requestId, ...asked } = input;
   const detached = await once(ctx, requestKey(ctx, 'DetachPaymentMethod', requestId, asked), async (tx) => {
-    const method = await tx.findOne(PaymentMethod, { id: input.paymentMethodId });
-    const { actor } = ctx;
-    if (!method || (actor.kind === 'customer' && actor.id !== method.userId)) throw methodNotFound();
+    const method = await lockMethod(ctx, tx, input.paymentMethodId);
     const states = [...(await lockSubscriptions(tx, await chargedSubscriptions(tx, method.id))).values()];
     const now = await businessNow(tx);
     await sql`
       update payment_method set detached_at = ${now.toString()}, next_detach_at = ${now.toString()}
-      where id = ${method.id} and detached_at is null
+      where id = ${method.id}
     `.execute(tx.getKysely());
-    const reason = input.reason || `REMOVED_BY_${actor.kind.toUpperCase()}`;
+    const reason = input.reason || `REMOVED_BY_${ctx.actor.kind.toUpperCase()}`;
     const changes = states
       .filter((state) => state.paymentMethodId === method.id && state.endedAt === null)
       .map((state) => removeMethod(state, reason, now));
@@ -54,6 +54,19 @@ async function chargedSubscriptions(tx: EntityManager, methodId: string): Promis
   return rows.map(({ id }) => id);
 }
 
-function methodNotFound(): BillingError {
-  return new BillingError('not-found', 'PAYMENT_METHOD_NOT_FOUND', 'no such payment method');
+/**
+ * A saved method that the actor may use, locked, so that removing it and choosing it come one after the other. Throws
+ * PAYMENT_METHOD_NOT_FOUND, also for another viewer's and for a removed one.
+ */
+export async function lockMethod(ctx: CallContext, tx: EntityManager, id: string): Promise<PaymentMethod> {
+  const method = await tx.findOne(
+    PaymentMethod,
+    { id, detachedAt: null },
+    { lockMode: LockMode.PESSIMISTIC_WRITE, refresh: true },
+  );
+  const { actor } = ctx;
+  if (!method || (actor.kind === 'customer' && actor.id !== method.userId)) {
+    throw new BillingError('not-found', 'PAYMENT_METHOD_NOT_FOUND', 'no such payment method');
+  }
+  return method;
 }

@@ -20,6 +20,8 @@ test.before(async () => {
         listSubscriptionEvents: answer,
         cancelSubscription: answer,
         resumeSubscription: answer,
+        retryPayment: answer,
+        listPayments: answer,
       });
     },
     { readiness: async () => checks },

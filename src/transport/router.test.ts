@@ -60,6 +60,8 @@ test('reads the access rules from the contracts', (t) => {
     listSubscriptionEvents: answer,
     cancelSubscription: answer,
     resumeSubscription: answer,
+    retryPayment: answer,
+    listPayments: answer,
   });
   const rules = new Map(router.methods.map(({ name, access }) => [name, access]));
   t.deepEqual(rules.get('billing.v1.PlanService/ListPlans'), {

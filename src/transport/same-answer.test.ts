@@ -61,6 +61,8 @@ test.before(async () => {
         listSubscriptionEvents: answer,
         cancelSubscription: answer,
         resumeSubscription: answer,
+        retryPayment: answer,
+        listPayments: answer,
       });
     },
     {

@@ -7,6 +7,8 @@ import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf
 import { file_billing_options_v1_access } from "../options/v1/access_pb.ts";
 import type { Money } from "./money_pb.ts";
 import { file_billing_v1_money } from "./money_pb.ts";
+import type { Payment } from "./payment_pb.ts";
+import { file_billing_v1_payment } from "./payment_pb.ts";
 import type { Subscription, SubscriptionEvent } from "./subscription_pb.ts";
 import { file_billing_v1_subscription } from "./subscription_pb.ts";
 import { file_buf_validate_validate } from "../../buf/validate/validate_pb.ts";
@@ -18,7 +20,119 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file billing/v1/subscription_service.proto.
  */
 export const file_billing_v1_subscription_service: GenFile = /*@__PURE__*/
-  fileDesc("CiViaWxsaW5nL3YxL3N1YnNjcmlwdGlvbl9zZXJ2aWNlLnByb3RvEgpiaWxsaW5nLnYxItABChBTdWJzY3JpYmVSZXF1ZXN0EhwKCnJlcXVlc3RfaWQYASABKAlCCLpIBXIDsAEBEhoKCHByaWNlX2lkGAIgASgJQgi6SAVyA7ABARJPCgd1c2VyX2lkGAMgASgJQj66SDtyOTI3XihbMC05YS1mQS1GXXs4fSgtWzAtOWEtZkEtRl17NH0pezN9LVswLTlhLWZBLUZdezEyfSk/JBIxCgpyZXR1cm5fdXJsGAQgASgJQh26SBpyGBiAEDITXihodHRwcz86Ly9bXiBdKyk/JCJrChFTdWJzY3JpYmVSZXNwb25zZRIuCgxzdWJzY3JpcHRpb24YASABKAsyGC5iaWxsaW5nLnYxLlN1YnNjcmlwdGlvbhImCghjaGVja291dBgCIAEoCzIULmJpbGxpbmcudjEuQ2hlY2tvdXQiRwoIQ2hlY2tvdXQSCwoDdXJsGAEgASgJEi4KCmV4cGlyZXNfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIjsKFkdldFN1YnNjcmlwdGlvblJlcXVlc3QSIQoPc3Vic2NyaXB0aW9uX2lkGAEgASgJQgi6SAVyA7ABASJJChdHZXRTdWJzY3JpcHRpb25SZXNwb25zZRIuCgxzdWJzY3JpcHRpb24YASABKAsyGC5iaWxsaW5nLnYxLlN1YnNjcmlwdGlvbiKoAQoYTGlzdFN1YnNjcmlwdGlvbnNSZXF1ZXN0Ek8KB3VzZXJfaWQYASABKAlCPrpIO3I5MjdeKFswLTlhLWZBLUZdezh9KC1bMC05YS1mQS1GXXs0fSl7M30tWzAtOWEtZkEtRl17MTJ9KT8kEh0KCXBhZ2Vfc2l6ZRgCIAEoBUIKukgHGgUY9AMoABIcCgpwYWdlX3Rva2VuGAMgASgJQgi6SAVyAxiABCJlChlMaXN0U3Vic2NyaXB0aW9uc1Jlc3BvbnNlEi8KDXN1YnNjcmlwdGlvbnMYASADKAsyGC5iaWxsaW5nLnYxLlN1YnNjcmlwdGlvbhIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkifwodTGlzdFN1YnNjcmlwdGlvbkV2ZW50c1JlcXVlc3QSIQoPc3Vic2NyaXB0aW9uX2lkGAEgASgJQgi6SAVyA7ABARIdCglwYWdlX3NpemUYAiABKAVCCrpIBxoFGPQDKAASHAoKcGFnZV90b2tlbhgDIAEoCUIIukgFcgMYgAQiaAoeTGlzdFN1YnNjcmlwdGlvbkV2ZW50c1Jlc3BvbnNlEi0KBmV2ZW50cxgBIAMoCzIdLmJpbGxpbmcudjEuU3Vic2NyaXB0aW9uRXZlbnQSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIrABChlDYW5jZWxTdWJzY3JpcHRpb25SZXF1ZXN0EhwKCnJlcXVlc3RfaWQYASABKAlCCLpIBXIDsAEBEiEKD3N1YnNjcmlwdGlvbl9pZBgCIAEoCUIIukgFcgOwAQESOAoJZWZmZWN0aXZlGAMgASgOMhsuYmlsbGluZy52MS5DYW5jZWxFZmZlY3RpdmVCCLpIBYIBAhABEhgKBnJlYXNvbhgEIAEoCUIIukgFcgMYgAIibwoaQ2FuY2VsU3Vic2NyaXB0aW9uUmVzcG9uc2USLgoMc3Vic2NyaXB0aW9uGAEgASgLMhguYmlsbGluZy52MS5TdWJzY3JpcHRpb24SIQoGcmVmdW5kGAIgASgLMhEuYmlsbGluZy52MS5Nb25leSJcChlSZXN1bWVTdWJzY3JpcHRpb25SZXF1ZXN0EhwKCnJlcXVlc3RfaWQYASABKAlCCLpIBXIDsAEBEiEKD3N1YnNjcmlwdGlvbl9pZBgCIAEoCUIIukgFcgOwAQEiTAoaUmVzdW1lU3Vic2NyaXB0aW9uUmVzcG9uc2USLgoMc3Vic2NyaXB0aW9uGAEgASgLMhguYmlsbGluZy52MS5TdWJzY3JpcHRpb24qcQoPQ2FuY2VsRWZmZWN0aXZlEiAKHENBTkNFTF9FRkZFQ1RJVkVfVU5TUEVDSUZJRUQQABIiCh5DQU5DRUxfRUZGRUNUSVZFX0FUX1BFUklPRF9FTkQQARIYChRDQU5DRUxfRUZGRUNUSVZFX05PVxACMpgGChNTdWJzY3JpcHRpb25TZXJ2aWNlEl8KCVN1YnNjcmliZRIcLmJpbGxpbmcudjEuU3Vic2NyaWJlUmVxdWVzdBodLmJpbGxpbmcudjEuU3Vic2NyaWJlUmVzcG9uc2UiFYq1GBEQARoNYmlsbGluZy53cml0ZRKCAQoPR2V0U3Vic2NyaXB0aW9uEiIuYmlsbGluZy52MS5HZXRTdWJzY3JpcHRpb25SZXF1ZXN0GiMuYmlsbGluZy52MS5HZXRTdWJzY3JpcHRpb25SZXNwb25zZSImkAIBirUYHxABGgxiaWxsaW5nLnJlYWQaDWJpbGxpbmcud3JpdGUSiAEKEUxpc3RTdWJzY3JpcHRpb25zEiQuYmlsbGluZy52MS5MaXN0U3Vic2NyaXB0aW9uc1JlcXVlc3QaJS5iaWxsaW5nLnYxLkxpc3RTdWJzY3JpcHRpb25zUmVzcG9uc2UiJpACAYq1GB8QARoMYmlsbGluZy5yZWFkGg1iaWxsaW5nLndyaXRlEpcBChZMaXN0U3Vic2NyaXB0aW9uRXZlbnRzEikuYmlsbGluZy52MS5MaXN0U3Vic2NyaXB0aW9uRXZlbnRzUmVxdWVzdBoqLmJpbGxpbmcudjEuTGlzdFN1YnNjcmlwdGlvbkV2ZW50c1Jlc3BvbnNlIiaQAgGKtRgfEAEaDGJpbGxpbmcucmVhZBoNYmlsbGluZy53cml0ZRJ6ChJDYW5jZWxTdWJzY3JpcHRpb24SJS5iaWxsaW5nLnYxLkNhbmNlbFN1YnNjcmlwdGlvblJlcXVlc3QaJi5iaWxsaW5nLnYxLkNhbmNlbFN1YnNjcmlwdGlvblJlc3BvbnNlIhWKtRgREAEaDWJpbGxpbmcud3JpdGUSegoSUmVzdW1lU3Vic2NyaXB0aW9uEiUuYmlsbGluZy52MS5SZXN1bWVTdWJzY3JpcHRpb25SZXF1ZXN0GiYuYmlsbGluZy52MS5SZXN1bWVTdWJzY3JpcHRpb25SZXNwb25zZSIVirUYERABGg1iaWxsaW5nLndyaXRlYgZwcm90bzM", [file_billing_options_v1_access, file_billing_v1_money, file_billing_v1_subscription, file_buf_validate_validate, file_google_protobuf_timestamp]);
+  fileDesc("CiViaWxsaW5nL3YxL3N1YnNjcmlwdGlvbl9zZXJ2aWNlLnByb3RvEgpiaWxsaW5nLnYxIlYKE1JldHJ5UGF5bWVudFJlcXVlc3QSHAoKcmVxdWVzdF9pZBgBIAEoCUIIukgFcgOwAQESIQoPc3Vic2NyaXB0aW9uX2lkGAIgASgJQgi6SAVyA7ABASJGChRSZXRyeVBheW1lbnRSZXNwb25zZRIuCgxzdWJzY3JpcHRpb24YASABKAsyGC5iaWxsaW5nLnYxLlN1YnNjcmlwdGlvbiKjAQoTTGlzdFBheW1lbnRzUmVxdWVzdBJPCgd1c2VyX2lkGAEgASgJQj66SDtyOTI3XihbMC05YS1mQS1GXXs4fSgtWzAtOWEtZkEtRl17NH0pezN9LVswLTlhLWZBLUZdezEyfSk/JBIdCglwYWdlX3NpemUYAiABKAVCCrpIBxoFGPQDKAASHAoKcGFnZV90b2tlbhgDIAEoCUIIukgFcgMYgAQiVgoUTGlzdFBheW1lbnRzUmVzcG9uc2USJQoIcGF5bWVudHMYASADKAsyEy5iaWxsaW5nLnYxLlBheW1lbnQSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJItABChBTdWJzY3JpYmVSZXF1ZXN0EhwKCnJlcXVlc3RfaWQYASABKAlCCLpIBXIDsAEBEhoKCHByaWNlX2lkGAIgASgJQgi6SAVyA7ABARJPCgd1c2VyX2lkGAMgASgJQj66SDtyOTI3XihbMC05YS1mQS1GXXs4fSgtWzAtOWEtZkEtRl17NH0pezN9LVswLTlhLWZBLUZdezEyfSk/JBIxCgpyZXR1cm5fdXJsGAQgASgJQh26SBpyGBiAEDITXihodHRwcz86Ly9bXiBdKyk/JCJrChFTdWJzY3JpYmVSZXNwb25zZRIuCgxzdWJzY3JpcHRpb24YASABKAsyGC5iaWxsaW5nLnYxLlN1YnNjcmlwdGlvbhImCghjaGVja291dBgCIAEoCzIULmJpbGxpbmcudjEuQ2hlY2tvdXQiRwoIQ2hlY2tvdXQSCwoDdXJsGAEgASgJEi4KCmV4cGlyZXNfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIjsKFkdldFN1YnNjcmlwdGlvblJlcXVlc3QSIQoPc3Vic2NyaXB0aW9uX2lkGAEgASgJQgi6SAVyA7ABASJJChdHZXRTdWJzY3JpcHRpb25SZXNwb25zZRIuCgxzdWJzY3JpcHRpb24YASABKAsyGC5iaWxsaW5nLnYxLlN1YnNjcmlwdGlvbiKoAQoYTGlzdFN1YnNjcmlwdGlvbnNSZXF1ZXN0Ek8KB3VzZXJfaWQYASABKAlCPrpIO3I5MjdeKFswLTlhLWZBLUZdezh9KC1bMC05YS1mQS1GXXs0fSl7M30tWzAtOWEtZkEtRl17MTJ9KT8kEh0KCXBhZ2Vfc2l6ZRgCIAEoBUIKukgHGgUY9AMoABIcCgpwYWdlX3Rva2VuGAMgASgJQgi6SAVyAxiABCJlChlMaXN0U3Vic2NyaXB0aW9uc1Jlc3BvbnNlEi8KDXN1YnNjcmlwdGlvbnMYASADKAsyGC5iaWxsaW5nLnYxLlN1YnNjcmlwdGlvbhIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkifwodTGlzdFN1YnNjcmlwdGlvbkV2ZW50c1JlcXVlc3QSIQoPc3Vic2NyaXB0aW9uX2lkGAEgASgJQgi6SAVyA7ABARIdCglwYWdlX3NpemUYAiABKAVCCrpIBxoFGPQDKAASHAoKcGFnZV90b2tlbhgDIAEoCUIIukgFcgMYgAQiaAoeTGlzdFN1YnNjcmlwdGlvbkV2ZW50c1Jlc3BvbnNlEi0KBmV2ZW50cxgBIAMoCzIdLmJpbGxpbmcudjEuU3Vic2NyaXB0aW9uRXZlbnQSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIrABChlDYW5jZWxTdWJzY3JpcHRpb25SZXF1ZXN0EhwKCnJlcXVlc3RfaWQYASABKAlCCLpIBXIDsAEBEiEKD3N1YnNjcmlwdGlvbl9pZBgCIAEoCUIIukgFcgOwAQESOAoJZWZmZWN0aXZlGAMgASgOMhsuYmlsbGluZy52MS5DYW5jZWxFZmZlY3RpdmVCCLpIBYIBAhABEhgKBnJlYXNvbhgEIAEoCUIIukgFcgMYgAIibwoaQ2FuY2VsU3Vic2NyaXB0aW9uUmVzcG9uc2USLgoMc3Vic2NyaXB0aW9uGAEgASgLMhguYmlsbGluZy52MS5TdWJzY3JpcHRpb24SIQoGcmVmdW5kGAIgASgLMhEuYmlsbGluZy52MS5Nb25leSJcChlSZXN1bWVTdWJzY3JpcHRpb25SZXF1ZXN0EhwKCnJlcXVlc3RfaWQYASABKAlCCLpIBXIDsAEBEiEKD3N1YnNjcmlwdGlvbl9pZBgCIAEoCUIIukgFcgOwAQEiTAoaUmVzdW1lU3Vic2NyaXB0aW9uUmVzcG9uc2USLgoMc3Vic2NyaXB0aW9uGAEgASgLMhguYmlsbGluZy52MS5TdWJzY3JpcHRpb24qcQoPQ2FuY2VsRWZmZWN0aXZlEiAKHENBTkNFTF9FRkZFQ1RJVkVfVU5TUEVDSUZJRUQQABIiCh5DQU5DRUxfRUZGRUNUSVZFX0FUX1BFUklPRF9FTkQQARIYChRDQU5DRUxfRUZGRUNUSVZFX05PVxACMv0HChNTdWJzY3JpcHRpb25TZXJ2aWNlEl8KCVN1YnNjcmliZRIcLmJpbGxpbmcudjEuU3Vic2NyaWJlUmVxdWVzdBodLmJpbGxpbmcudjEuU3Vic2NyaWJlUmVzcG9uc2UiFYq1GBEQARoNYmlsbGluZy53cml0ZRKCAQoPR2V0U3Vic2NyaXB0aW9uEiIuYmlsbGluZy52MS5HZXRTdWJzY3JpcHRpb25SZXF1ZXN0GiMuYmlsbGluZy52MS5HZXRTdWJzY3JpcHRpb25SZXNwb25zZSImkAIBirUYHxABGgxiaWxsaW5nLnJlYWQaDWJpbGxpbmcud3JpdGUSiAEKEUxpc3RTdWJzY3JpcHRpb25zEiQuYmlsbGluZy52MS5MaXN0U3Vic2NyaXB0aW9uc1JlcXVlc3QaJS5iaWxsaW5nLnYxLkxpc3RTdWJzY3JpcHRpb25zUmVzcG9uc2UiJpACAYq1GB8QARoMYmlsbGluZy5yZWFkGg1iaWxsaW5nLndyaXRlEpcBChZMaXN0U3Vic2NyaXB0aW9uRXZlbnRzEikuYmlsbGluZy52MS5MaXN0U3Vic2NyaXB0aW9uRXZlbnRzUmVxdWVzdBoqLmJpbGxpbmcudjEuTGlzdFN1YnNjcmlwdGlvbkV2ZW50c1Jlc3BvbnNlIiaQAgGKtRgfEAEaDGJpbGxpbmcucmVhZBoNYmlsbGluZy53cml0ZRJ6ChJDYW5jZWxTdWJzY3JpcHRpb24SJS5iaWxsaW5nLnYxLkNhbmNlbFN1YnNjcmlwdGlvblJlcXVlc3QaJi5iaWxsaW5nLnYxLkNhbmNlbFN1YnNjcmlwdGlvblJlc3BvbnNlIhWKtRgREAEaDWJpbGxpbmcud3JpdGUSegoSUmVzdW1lU3Vic2NyaXB0aW9uEiUuYmlsbGluZy52MS5SZXN1bWVTdWJzY3JpcHRpb25SZXF1ZXN0GiYuYmlsbGluZy52MS5SZXN1bWVTdWJzY3JpcHRpb25SZXNwb25zZSIVirUYERABGg1iaWxsaW5nLndyaXRlEmgKDFJldHJ5UGF5bWVudBIfLmJpbGxpbmcudjEuUmV0cnlQYXltZW50UmVxdWVzdBogLmJpbGxpbmcudjEuUmV0cnlQYXltZW50UmVzcG9uc2UiFYq1GBEQARoNYmlsbGluZy53cml0ZRJ5CgxMaXN0UGF5bWVudHMSHy5iaWxsaW5nLnYxLkxpc3RQYXltZW50c1JlcXVlc3QaIC5iaWxsaW5nLnYxLkxpc3RQYXltZW50c1Jlc3BvbnNlIiaQAgGKtRgfEAEaDGJpbGxpbmcucmVhZBoNYmlsbGluZy53cml0ZWIGcHJvdG8z", [file_billing_options_v1_access, file_billing_v1_money, file_billing_v1_payment, file_billing_v1_subscription, file_buf_validate_validate, file_google_protobuf_timestamp]);
+
+/**
+ * Which subscription to try again.
+ *
+ * @generated from message billing.v1.RetryPaymentRequest
+ */
+export type RetryPaymentRequest = Message<"billing.v1.RetryPaymentRequest"> & {
+  /**
+   * A UUID of the caller's choosing; the same id gives the same answer and has one effect.
+   *
+   * @generated from field: string request_id = 1;
+   */
+  requestId: string;
+
+  /**
+   * The subscription.
+   *
+   * @generated from field: string subscription_id = 2;
+   */
+  subscriptionId: string;
+};
+
+/**
+ * Describes the message billing.v1.RetryPaymentRequest.
+ * Use `create(RetryPaymentRequestSchema)` to create a new message.
+ */
+export const RetryPaymentRequestSchema: GenMessage<RetryPaymentRequest> = /*@__PURE__*/
+  messageDesc(file_billing_v1_subscription_service, 0);
+
+/**
+ * What it is now; the attempt follows at once.
+ *
+ * @generated from message billing.v1.RetryPaymentResponse
+ */
+export type RetryPaymentResponse = Message<"billing.v1.RetryPaymentResponse"> & {
+  /**
+   * The subscription.
+   *
+   * @generated from field: billing.v1.Subscription subscription = 1;
+   */
+  subscription?: Subscription | undefined;
+};
+
+/**
+ * Describes the message billing.v1.RetryPaymentResponse.
+ * Use `create(RetryPaymentResponseSchema)` to create a new message.
+ */
+export const RetryPaymentResponseSchema: GenMessage<RetryPaymentResponse> = /*@__PURE__*/
+  messageDesc(file_billing_v1_subscription_service, 1);
+
+/**
+ * Whose payments.
+ *
+ * @generated from message billing.v1.ListPaymentsRequest
+ */
+export type ListPaymentsRequest = Message<"billing.v1.ListPaymentsRequest"> & {
+  /**
+   * Whose: needed from a service, left out by a viewer.
+   *
+   * @generated from field: string user_id = 1;
+   */
+  userId: string;
+
+  /**
+   * How many at most; 50 when 0.
+   *
+   * @generated from field: int32 page_size = 2;
+   */
+  pageSize: number;
+
+  /**
+   * From the page before.
+   *
+   * @generated from field: string page_token = 3;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message billing.v1.ListPaymentsRequest.
+ * Use `create(ListPaymentsRequestSchema)` to create a new message.
+ */
+export const ListPaymentsRequestSchema: GenMessage<ListPaymentsRequest> = /*@__PURE__*/
+  messageDesc(file_billing_v1_subscription_service, 2);
+
+/**
+ * One page.
+ *
+ * @generated from message billing.v1.ListPaymentsResponse
+ */
+export type ListPaymentsResponse = Message<"billing.v1.ListPaymentsResponse"> & {
+  /**
+   * The payments.
+   *
+   * @generated from field: repeated billing.v1.Payment payments = 1;
+   */
+  payments: Payment[];
+
+  /**
+   * For the next page; empty on the last one.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message billing.v1.ListPaymentsResponse.
+ * Use `create(ListPaymentsResponseSchema)` to create a new message.
+ */
+export const ListPaymentsResponseSchema: GenMessage<ListPaymentsResponse> = /*@__PURE__*/
+  messageDesc(file_billing_v1_subscription_service, 3);
 
 /**
  * What to take out.
@@ -60,7 +174,7 @@ export type SubscribeRequest = Message<"billing.v1.SubscribeRequest"> & {
  * Use `create(SubscribeRequestSchema)` to create a new message.
  */
 export const SubscribeRequestSchema: GenMessage<SubscribeRequest> = /*@__PURE__*/
-  messageDesc(file_billing_v1_subscription_service, 0);
+  messageDesc(file_billing_v1_subscription_service, 4);
 
 /**
  * What was taken out.
@@ -88,7 +202,7 @@ export type SubscribeResponse = Message<"billing.v1.SubscribeResponse"> & {
  * Use `create(SubscribeResponseSchema)` to create a new message.
  */
 export const SubscribeResponseSchema: GenMessage<SubscribeResponse> = /*@__PURE__*/
-  messageDesc(file_billing_v1_subscription_service, 1);
+  messageDesc(file_billing_v1_subscription_service, 5);
 
 /**
  * The payment system's page for a payment.
@@ -116,7 +230,7 @@ export type Checkout = Message<"billing.v1.Checkout"> & {
  * Use `create(CheckoutSchema)` to create a new message.
  */
 export const CheckoutSchema: GenMessage<Checkout> = /*@__PURE__*/
-  messageDesc(file_billing_v1_subscription_service, 2);
+  messageDesc(file_billing_v1_subscription_service, 6);
 
 /**
  * Which subscription.
@@ -137,7 +251,7 @@ export type GetSubscriptionRequest = Message<"billing.v1.GetSubscriptionRequest"
  * Use `create(GetSubscriptionRequestSchema)` to create a new message.
  */
 export const GetSubscriptionRequestSchema: GenMessage<GetSubscriptionRequest> = /*@__PURE__*/
-  messageDesc(file_billing_v1_subscription_service, 3);
+  messageDesc(file_billing_v1_subscription_service, 7);
 
 /**
  * The subscription.
@@ -158,7 +272,7 @@ export type GetSubscriptionResponse = Message<"billing.v1.GetSubscriptionRespons
  * Use `create(GetSubscriptionResponseSchema)` to create a new message.
  */
 export const GetSubscriptionResponseSchema: GenMessage<GetSubscriptionResponse> = /*@__PURE__*/
-  messageDesc(file_billing_v1_subscription_service, 4);
+  messageDesc(file_billing_v1_subscription_service, 8);
 
 /**
  * Whose subscriptions.
@@ -193,7 +307,7 @@ export type ListSubscriptionsRequest = Message<"billing.v1.ListSubscriptionsRequ
  * Use `create(ListSubscriptionsRequestSchema)` to create a new message.
  */
 export const ListSubscriptionsRequestSchema: GenMessage<ListSubscriptionsRequest> = /*@__PURE__*/
-  messageDesc(file_billing_v1_subscription_service, 5);
+  messageDesc(file_billing_v1_subscription_service, 9);
 
 /**
  * One page.
@@ -221,7 +335,7 @@ export type ListSubscriptionsResponse = Message<"billing.v1.ListSubscriptionsRes
  * Use `create(ListSubscriptionsResponseSchema)` to create a new message.
  */
 export const ListSubscriptionsResponseSchema: GenMessage<ListSubscriptionsResponse> = /*@__PURE__*/
-  messageDesc(file_billing_v1_subscription_service, 6);
+  messageDesc(file_billing_v1_subscription_service, 10);
 
 /**
  * Which history.
@@ -256,7 +370,7 @@ export type ListSubscriptionEventsRequest = Message<"billing.v1.ListSubscription
  * Use `create(ListSubscriptionEventsRequestSchema)` to create a new message.
  */
 export const ListSubscriptionEventsRequestSchema: GenMessage<ListSubscriptionEventsRequest> = /*@__PURE__*/
-  messageDesc(file_billing_v1_subscription_service, 7);
+  messageDesc(file_billing_v1_subscription_service, 11);
 
 /**
  * One page.
@@ -284,7 +398,7 @@ export type ListSubscriptionEventsResponse = Message<"billing.v1.ListSubscriptio
  * Use `create(ListSubscriptionEventsResponseSchema)` to create a new message.
  */
 export const ListSubscriptionEventsResponseSchema: GenMessage<ListSubscriptionEventsResponse> = /*@__PURE__*/
-  messageDesc(file_billing_v1_subscription_service, 8);
+  messageDesc(file_billing_v1_subscription_service, 12);
 
 /**
  * What to cancel, and when.
@@ -326,7 +440,7 @@ export type CancelSubscriptionRequest = Message<"billing.v1.CancelSubscriptionRe
  * Use `create(CancelSubscriptionRequestSchema)` to create a new message.
  */
 export const CancelSubscriptionRequestSchema: GenMessage<CancelSubscriptionRequest> = /*@__PURE__*/
-  messageDesc(file_billing_v1_subscription_service, 9);
+  messageDesc(file_billing_v1_subscription_service, 13);
 
 /**
  * What it is now.
@@ -354,7 +468,7 @@ export type CancelSubscriptionResponse = Message<"billing.v1.CancelSubscriptionR
  * Use `create(CancelSubscriptionResponseSchema)` to create a new message.
  */
 export const CancelSubscriptionResponseSchema: GenMessage<CancelSubscriptionResponse> = /*@__PURE__*/
-  messageDesc(file_billing_v1_subscription_service, 10);
+  messageDesc(file_billing_v1_subscription_service, 14);
 
 /**
  * What to resume.
@@ -382,7 +496,7 @@ export type ResumeSubscriptionRequest = Message<"billing.v1.ResumeSubscriptionRe
  * Use `create(ResumeSubscriptionRequestSchema)` to create a new message.
  */
 export const ResumeSubscriptionRequestSchema: GenMessage<ResumeSubscriptionRequest> = /*@__PURE__*/
-  messageDesc(file_billing_v1_subscription_service, 11);
+  messageDesc(file_billing_v1_subscription_service, 15);
 
 /**
  * What it is now.
@@ -403,7 +517,7 @@ export type ResumeSubscriptionResponse = Message<"billing.v1.ResumeSubscriptionR
  * Use `create(ResumeSubscriptionResponseSchema)` to create a new message.
  */
 export const ResumeSubscriptionResponseSchema: GenMessage<ResumeSubscriptionResponse> = /*@__PURE__*/
-  messageDesc(file_billing_v1_subscription_service, 12);
+  messageDesc(file_billing_v1_subscription_service, 16);
 
 /**
  * When a cancellation takes effect.
@@ -515,6 +629,28 @@ export const SubscriptionService: GenService<{
     methodKind: "unary";
     input: typeof ResumeSubscriptionRequestSchema;
     output: typeof ResumeSubscriptionResponseSchema;
+  },
+  /**
+   * Tries a failed renewal again now instead of on the next day of the ladder. Deadlines do not move.
+   * Reasons: SUBSCRIPTION_NOT_FOUND, ILLEGAL_TRANSITION, PAYMENT_OUTCOME_PENDING, PAYMENT_METHOD_REQUIRED,
+   * PAYMENT_METHOD_DECLINED, TOO_MANY_ATTEMPTS.
+   *
+   * @generated from rpc billing.v1.SubscriptionService.RetryPayment
+   */
+  retryPayment: {
+    methodKind: "unary";
+    input: typeof RetryPaymentRequestSchema;
+    output: typeof RetryPaymentResponseSchema;
+  },
+  /**
+   * A viewer's payments, newest first.
+   *
+   * @generated from rpc billing.v1.SubscriptionService.ListPayments
+   */
+  listPayments: {
+    methodKind: "unary";
+    input: typeof ListPaymentsRequestSchema;
+    output: typeof ListPaymentsResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_billing_v1_subscription_service, 0);

@@ -9,3 +9,13 @@ export function toTimestamp(instant: Temporal.Instant): Timestamp {
 export function fromTimestamp(timestamp: Timestamp): Temporal.Instant {
   return Temporal.Instant.fromEpochMilliseconds(timestampMs(timestamp));
 }
+
+/** The same names as timestamps; what is not set is left out. */
+export function presentTimestamps<Name extends string>(
+  instants: Record<Name, Temporal.Instant | null>,
+): { [N in Name]?: Timestamp } {
+  const set = Object.entries<Temporal.Instant | null>(instants).flatMap(([name, instant]) =>
+    instant ? [[name, toTimestamp(instant)]] : [],
+  );
+  return Object.fromEntries(set) as { [N in Name]?: Timestamp };
+}

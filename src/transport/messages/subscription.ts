@@ -1,5 +1,4 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
-import type { Timestamp } from '@bufbuild/protobuf/wkt';
 import {
   ActorKind,
   SubscriptionEventKind,
@@ -11,7 +10,7 @@ import {
 import type { SubscriptionEvent } from '../../subscriptions/subscription-event.ts';
 import type { SubscriptionSnapshot } from '../../subscriptions/subscription-rows.ts';
 import type { SubscriptionState } from '../../subscriptions/subscription.ts';
-import { toTimestamp } from './instant.ts';
+import { presentTimestamps, toTimestamp } from './instant.ts';
 import { toPriceMessage } from './plan.ts';
 
 const actorKinds = {
@@ -34,7 +33,7 @@ export function toSubscriptionMessage(state: SubscriptionState): MessageInitShap
     price: toPriceMessage({ id: priceId, amount, intervalUnit, intervalCount }),
     status: SubscriptionStatus[state.status],
     createdAt: toTimestamp(state.createdAt),
-    ...present({
+    ...presentTimestamps({
       currentPeriodStart: state.currentPeriodStart,
       currentPeriodEnd: state.currentPeriodEnd,
       nextChargeAt: state.nextChargeAt,
@@ -67,17 +66,9 @@ function toStateMessage(snapshot: SubscriptionSnapshot): MessageInitShape<typeof
     planCode: snapshot.plan_code,
     amount: { currencyCode: snapshot.currency_code, amountMinor: BigInt(snapshot.amount_minor) },
     cancelAtPeriodEnd: snapshot.cancel_at_period_end,
-    ...present({
+    ...presentTimestamps({
       currentPeriodStart: instant(snapshot.current_period_start),
       currentPeriodEnd: instant(snapshot.current_period_end),
     }),
   };
-}
-
-/** Leaves out what is not set. */
-function present<Name extends string>(instants: Record<Name, Temporal.Instant | null>): { [N in Name]?: Timestamp } {
-  const set = Object.entries<Temporal.Instant | null>(instants).flatMap(([name, instant]) =>
-    instant ? [[name, toTimestamp(instant)]] : [],
-  );
-  return Object.fromEntries(set) as { [N in Name]?: Timestamp };
 }

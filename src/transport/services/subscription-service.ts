@@ -3,10 +3,13 @@ import { targetUserId } from '../../identity/authorize.ts';
 import { cancelSubscription } from '../../subscriptions/cancel-subscription.ts';
 import { getSubscription } from '../../subscriptions/get-subscription.ts';
 import { listSubscriptionEvents } from '../../subscriptions/list-subscription-events.ts';
+import { listPayments } from '../../payments/list-payments.ts';
 import { listSubscriptions } from '../../subscriptions/list-subscriptions.ts';
+import { retryPayment } from '../../subscriptions/retry-payment.ts';
 import { resumeSubscription } from '../../subscriptions/resume-subscription.ts';
 import { subscribe, type SubscribeContext } from '../../subscriptions/subscribe.ts';
 import type { Call } from '../call.ts';
+import { toPaymentMessage } from '../messages/payment.ts';
 import { toTimestamp } from '../messages/instant.ts';
 import { toSubscriptionEventMessage, toSubscriptionMessage } from '../messages/subscription.ts';
 import type { ServiceImpl } from '../router.ts';
@@ -66,6 +69,22 @@ export function subscriptionService(
         subscriptionId: subscriptionId.toLowerCase(),
       });
       return { subscription: toSubscriptionMessage(subscription) };
+    },
+    async retryPayment(call, { requestId, subscriptionId }) {
+      const subscription = await retryPayment(contextOf(call), {
+        requestId,
+        subscriptionId: subscriptionId.toLowerCase(),
+        reason: '',
+      });
+      return { subscription: toSubscriptionMessage(subscription) };
+    },
+    async listPayments(call, { userId, pageSize, pageToken }) {
+      const page = await listPayments(contextOf(call), {
+        userId: targetUserId(call.actor, userId),
+        pageSize,
+        pageToken,
+      });
+      return { payments: page.items.map(toPaymentMessage), nextPageToken: page.nextPageToken };
     },
   };
 }

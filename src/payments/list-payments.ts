@@ -1,0 +1,70 @@
+import { sql } from 'kysely';
+import { instantFromRow, optionalInstantFromRow } from '../db/instant-type.ts';
+import { cutPage, pageSizeOf, readPageToken, type PageRequest } from '../db/page.ts';
+import type { CallContext } from '../identity/call-context.ts';
+import type { Money } from '../lib/money.ts';
+import type { PaymentPurpose, PaymentStatus } from './payment.ts';
+
+/** A payment as a person looks at it. */
+export interface ListedPayment {
+  readonly id: string;
+  readonly subscriptionId: string;
+  readonly purpose: PaymentPurpose;
+  readonly amount: Money;
+  /** What went back or is on its way back. */
+  readonly refunded: Money;
+  readonly status: PaymentStatus;
+  readonly periodStart: Temporal.Instant | null;
+  readonly periodEnd: Temporal.Instant | null;
+  readonly createdAt: Temporal.Instant;
+  readonly settledAt: Temporal.Instant | null;
+}
+
+interface Row {
+  id: string;
+  subscription_id: string;
+  purpose: PaymentPurpose;
+  amount_minor: string;
+  refunded_minor: string;
+  currency_code: string;
+  status: PaymentStatus;
+  period_start: string | null;
+  period_end: string | null;
+  created_at: string;
+  settled_at: string | null;
+}
+
+/** A viewer's payments, newest first; set-ups, which take no money, are none. `userId` was checked against the actor. */
+export async function listPayments(
+  ctx: CallContext,
+  input: PageRequest & { userId: string },
+): Promise<{ items: ListedPayment[]; nextPageToken: string }> {
+  const list = `payments of ${input.userId}`;
+  const cursor = readPageToken(list, input);
+  const after = cursor ? sql`and (p.created_at, p.id) < (${cursor.at.toString()}, ${cursor.id}::uuid)` : sql``;
+  const { rows } = await sql<Row>`
+    select p.id, p.subscription_id, p.purpose, p.amount_minor, p.currency_code, p.status, p.period_start, p.period_end,
+      p.created_at, p.settled_at,
+      (select coalesce(sum(r.amount_minor), 0) from refund r join payment_attempt a on a.id = r.attempt_id
+        where a.payment_id = p.id and not a.surplus and r.reason <> 'SURPLUS' and r.state <> 'FAILED') as refunded_minor
+    from payment p where p.user_id = ${input.userId} and p.amount_minor > 0 ${after}
+    order by p.created_at desc, p.id desc limit ${pageSizeOf(input) + 1}
+  `.execute(ctx.em.fork().getKysely());
+  return cutPage(list, input, rows.map(fromRow), ({ createdAt, id }) => ({ at: createdAt, id }));
+}
+
+function fromRow(row: Row): ListedPayment {
+  const money = (amountMinor: string) => ({ currencyCode: row.currency_code, amountMinor: BigInt(amountMinor) });
+  return {
+    id: row.id,
+    subscriptionId: row.subscription_id,
+    purpose: row.purpose,
+    amount: money(row.amount_minor),
+    refunded: money(row.refunded_minor),
+    status: row.status,
+    periodStart: optionalInstantFromRow(row.period_start),
+    periodEnd: optionalInstantFromRow(row.period_end),
+    createdAt: instantFromRow(row.created_at),
+    settledAt: optionalInstantFromRow(row.settled_at),
+  };
+}
