@@ -12,6 +12,8 @@ import { inTransaction, openDatabase, type MikroORM } from './db/orm.ts';
 import { entities } from './entities.ts';
 import type { Actor } from './identity/actor.ts';
 import type { CallContext } from './identity/call-context.ts';
+import { openJwks } from './identity/jwks.ts';
+import { fixedKey, type TokenKeys } from './identity/token-keys.ts';
 import { createTokenVerifier } from './identity/verify-token.ts';
 import { createRelay, type Relay } from './outbox/relay.ts';
 import { createSandboxProvider, type SandboxProvider } from './payments/providers/sandbox/sandbox-provider.ts';
@@ -48,8 +50,12 @@ const drainMs = 8_000;
 /** Batches of renewals that one replica works off side by side; four were no faster than two (design/6-benchmarks.md). */
 const renewalLanes = 2;
 
-/** Builds the service from its configuration: the only place that constructs things. */
+/**
+ * Builds the service from its configuration: the only place that constructs things. Throws when Auth's keys cannot be
+ * had.
+ */
 export async function createApp(config: Config, log: Logger): Promise<App> {
+  const tokenKeys = await openTokenKeys(config, log);
   const orm = await openDatabase({ url: config.databaseUrl, entities });
   const provider = createSandboxProvider({
     baseUrl: config.sandboxPayment.url,
@@ -78,7 +84,7 @@ export async function createApp(config: Config, log: Logger): Promise<App> {
     sandbox: provider,
   });
   const router = routes((call) => contextFor(call.actor, call));
-  const transport = config.roles.has('api') ? listeners(config, log, router, orm, relay) : undefined;
+  const transport = config.roles.has('api') ? listeners(config, log, router, orm, relay, tokenKeys) : undefined;
 
   return {
     orm,
@@ -97,6 +103,7 @@ export async function createApp(config: Config, log: Logger): Promise<App> {
       await transport?.stop(drainMs);
       await Promise.all([...tickers.values()].map((ticker) => ticker.stop()));
       await relay?.stop();
+      tokenKeys.stop();
       await orm.close(true);
     },
   };
@@ -134,12 +141,24 @@ function loops(config: Config, contextFor: (actor: Actor) => AppContext): Loop[]
   return found;
 }
 
-function listeners(config: Config, log: Logger, router: Router, orm: MikroORM, relay: Relay | undefined): Transport {
+async function openTokenKeys({ auth }: Config, log: Logger): Promise<TokenKeys> {
+  if (auth.jwksUrl === undefined) return fixedKey(auth.publicKeyPem ?? '');
+  return openJwks({ url: auth.jwksUrl, reloadEveryMs: auth.jwksReloadS * 1_000, log });
+}
+
+function listeners(
+  config: Config,
+  log: Logger,
+  router: Router,
+  orm: MikroORM,
+  relay: Relay | undefined,
+  tokenKeys: TokenKeys,
+): Transport {
   let natsSeen = false;
   return createTransport({
     router,
     verifier: createTokenVerifier({
-      publicKeyPem: config.auth.publicKeyPem,
+      keys: tokenKeys,
       issuer: config.auth.issuer,
       audience: config.auth.audience,
       lifetimeMaxS: config.auth.tokenLifetimeMaxS,

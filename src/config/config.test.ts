@@ -91,13 +91,28 @@ test('the public key comes from exactly one place, and is PEM', (t) => {
   const { BILLING_AUTH_PUBLIC_KEY: _, ...without } = complete;
   const both = problemsOf({ ...complete, BILLING_AUTH_PUBLIC_KEY_FILE: '/etc/auth.pem' });
   t.deepEqual(both.length, 1);
-  t.regex(both[0]!, /^exactly one of BILLING_AUTH_PUBLIC_KEY and BILLING_AUTH_PUBLIC_KEY_FILE/);
+  t.regex(
+    both[0]!,
+    /^exactly one of BILLING_AUTH_PUBLIC_KEY, BILLING_AUTH_PUBLIC_KEY_FILE and BILLING_AUTH_JWKS_URL has to be set/,
+  );
   t.deepEqual(problemsOf({ ...without, BILLING_AUTH_PUBLIC_KEY_FILE: '/nowhere/auth.pem' }), [
     'BILLING_AUTH_PUBLIC_KEY_FILE: /nowhere/auth.pem cannot be read',
   ]);
   t.deepEqual(problemsOf({ ...without, BILLING_AUTH_PUBLIC_KEY_FILE: import.meta.filename.replace('.test', '') }), [
     'BILLING_AUTH_PUBLIC_KEY_FILE does not hold a key as PEM',
   ]);
+});
+
+test('the keys may come from a URL instead, which is https in production', (t) => {
+  const { BILLING_AUTH_PUBLIC_KEY: _, ...without } = complete;
+  const published = { ...without, BILLING_AUTH_JWKS_URL: 'http://auth.test/jwks.json' };
+  const { auth } = readConfig(published);
+  t.deepEqual([auth.publicKeyPem, auth.jwksUrl, auth.jwksReloadS], [undefined, 'http://auth.test/jwks.json', 300]);
+  const withoutTls = 'BILLING_AUTH_JWKS_URL has to be a URL that starts with https://';
+  t.false(problemsOf(published).includes(withoutTls));
+  t.true(problemsOf({ ...published, NODE_ENV: 'production' }).includes(withoutTls));
+  t.is(problemsOf({ ...complete, BILLING_AUTH_JWKS_URL: 'http://auth.test/jwks.json' }).length, 1);
+  t.is(problemsOf(without).length, 1);
 });
 
 test('an offset is not a time zone', (t) => {

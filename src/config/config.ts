@@ -18,7 +18,10 @@ export interface Config {
   readonly databaseUrl: string;
   readonly natsUrl: string;
   readonly auth: {
-    readonly publicKeyPem: string;
+    /** Auth's key, or where it publishes its keys: exactly one of the two. */
+    readonly publicKeyPem: string | undefined;
+    readonly jwksUrl: string | undefined;
+    readonly jwksReloadS: number;
     readonly issuer: string;
     /** Undefined where the operator has switched it off by the word `none`. */
     readonly audience: string | undefined;
@@ -67,7 +70,8 @@ export function readConfig(env: Environment): Config {
     databaseUrl: read.url('BILLING_DATABASE_URL', ['postgres:', 'postgresql:']),
     natsUrl: read.url('BILLING_NATS_URL', ['nats:', 'tls:']),
     auth: {
-      publicKeyPem: read.publicKey('BILLING_AUTH_PUBLIC_KEY', 'BILLING_AUTH_PUBLIC_KEY_FILE'),
+      ...read.tokenKeys('BILLING_AUTH_PUBLIC_KEY', 'BILLING_AUTH_PUBLIC_KEY_FILE', 'BILLING_AUTH_JWKS_URL'),
+      jwksReloadS: read.integer('BILLING_AUTH_JWKS_RELOAD_S', 300, 1, 3_600),
       issuer: read.text('BILLING_AUTH_ISSUER'),
       audience: audienceOf(read.text('BILLING_AUTH_AUDIENCE')),
       tokenLifetimeMaxS: read.integer('BILLING_TOKEN_LIFETIME_MAX_S', 3_600, 60, 86_400),
@@ -175,17 +179,28 @@ function reader(env: Environment, problems: string[]) {
     return values;
   }
 
-  function publicKey(inlineName: string, fileName: string): string {
-    const [inline, file] = [optional(inlineName), optional(fileName)];
-    if ((inline === undefined) === (file === undefined)) {
-      problems.push(`exactly one of ${inlineName} and ${fileName} has to be set: Auth's RSA public key as PEM`);
-      return '';
+  function tokenKeys(
+    inlineName: string,
+    fileName: string,
+    urlName: string,
+  ): { publicKeyPem: string | undefined; jwksUrl: string | undefined } {
+    const [inline, file, jwksUrl] = [optional(inlineName), optional(fileName), optional(urlName)];
+    if ([inline, file, jwksUrl].filter((value) => value !== undefined).length !== 1) {
+      problems.push(
+        `exactly one of ${inlineName}, ${fileName} and ${urlName} has to be set: Auth's RSA public key as PEM, or where Auth publishes its keys`,
+      );
+      return { publicKeyPem: undefined, jwksUrl: undefined };
     }
-    const pem = inline?.replaceAll('\\n', '\n') ?? readText(fileName, file!);
-    if (pem !== '' && !/^-----BEGIN /m.test(pem)) {
+    if (jwksUrl !== undefined) {
+      // Whoever can change the answer on its way can sign tokens.
+      url(urlName, env['NODE_ENV'] === 'production' ? ['https:'] : ['https:', 'http:']);
+      return { publicKeyPem: undefined, jwksUrl };
+    }
+    const publicKeyPem = inline?.replaceAll('\\n', '\n') ?? readText(fileName, file!);
+    if (publicKeyPem !== '' && !/^-----BEGIN /m.test(publicKeyPem)) {
       problems.push(`${inline === undefined ? fileName : inlineName} does not hold a key as PEM`);
     }
-    return pem;
+    return { publicKeyPem, jwksUrl: undefined };
   }
 
   function readText(name: string, path: string): string {
@@ -197,5 +212,5 @@ function reader(env: Environment, problems: string[]) {
     }
   }
 
-  return { text, integer, oneOf, url, roles, timeZone, secrets, publicKey };
+  return { text, integer, oneOf, url, roles, timeZone, secrets, tokenKeys };
 }
