@@ -100,7 +100,9 @@ export async function createApp(config: Config, log: Logger): Promise<App> {
       return ports;
     },
     async stop() {
-      await transport?.stop(drainMs);
+      if ((await transport?.stop(drainMs)) === false) {
+        log.warn('calls were still running when their time was up; whoever repeats them continues them');
+      }
       await Promise.all([...tickers.values()].map((ticker) => ticker.stop()));
       await relay?.stop();
       tokenKeys.stop();
@@ -168,6 +170,9 @@ function listeners(
     httpPort: config.httpPort,
     grpcPort: config.grpcPort,
     reflection: config.reflection,
+    rateLimits: config.rateLimits,
+    tls: config.tls,
+    corsOrigins: config.corsOrigins,
     readiness: async () => {
       // A broker that goes away later takes no replica out of service: calls go on, messages wait in the outbox.
       natsSeen ||= relay?.status().connected ?? true;

@@ -1,3 +1,4 @@
+import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 
 export type Role = 'api' | 'renewals' | 'relay';
@@ -39,6 +40,17 @@ export interface Config {
   readonly logLevel: (typeof logLevels)[number];
   /** Whether grpcurl may ask for the contracts. */
   readonly reflection: boolean;
+  /** For both listeners; undefined for clear text. */
+  readonly tls: { readonly certificatePem: string; readonly keyPem: string } | undefined;
+  /** Pages of these origins may call over HTTP. */
+  readonly corsOrigins: ReadonlySet<string>;
+  /** Calls per second and caller; 0 for no limit. */
+  readonly rateLimits: {
+    readonly viewerPerS: number;
+    readonly operatorPerS: number;
+    readonly servicePerS: number;
+    readonly addressPerS: number;
+  };
 }
 
 /** Everything that is wrong with the environment, a line each. */
@@ -85,6 +97,14 @@ export function readConfig(env: Environment): Config {
     },
     logLevel: read.oneOf('BILLING_LOG_LEVEL', logLevels, 'info'),
     reflection: read.oneOf('BILLING_REFLECTION', ['on', 'off'] as const, 'on') === 'on',
+    tls: read.tls('BILLING_TLS_CERT_FILE', 'BILLING_TLS_KEY_FILE'),
+    corsOrigins: read.origins('BILLING_CORS_ORIGINS'),
+    rateLimits: {
+      viewerPerS: read.integer('BILLING_RATE_LIMIT_VIEWER_PER_S', 20, 0, 100_000),
+      operatorPerS: read.integer('BILLING_RATE_LIMIT_OPERATOR_PER_S', 50, 0, 100_000),
+      servicePerS: read.integer('BILLING_RATE_LIMIT_SERVICE_PER_S', 0, 0, 100_000),
+      addressPerS: read.integer('BILLING_RATE_LIMIT_ADDRESS_PER_S', 1_000, 0, 100_000),
+    },
   };
   const provider = read.oneOf('PAYMENT_PROVIDER', ['sandbox'] as const);
   if (env['NODE_ENV'] === 'production' && provider === 'sandbox') {
@@ -96,6 +116,7 @@ export function readConfig(env: Environment): Config {
   }
   if (problems.length > 0) throw new ConfigError(problems);
   Object.freeze(config.auth);
+  Object.freeze(config.rateLimits);
   Object.freeze(config.sandboxPayment);
   Object.freeze(config.sandboxPayment.webhookSecrets);
   return Object.freeze(config);
@@ -203,6 +224,35 @@ function reader(env: Environment, problems: string[]) {
     return { publicKeyPem, jwksUrl: undefined };
   }
 
+  function tls(certificateName: string, keyName: string): Config['tls'] {
+    const [certificateFile, keyFile] = [optional(certificateName), optional(keyName)];
+    if (certificateFile === undefined && keyFile === undefined) return undefined;
+    if (certificateFile === undefined || keyFile === undefined) {
+      problems.push(`${certificateName} and ${keyName} go together: both have to be set, or neither`);
+      return undefined;
+    }
+    const found = { certificatePem: readText(certificateName, certificateFile), keyPem: readText(keyName, keyFile) };
+    if (found.certificatePem === '' || found.keyPem === '') return undefined;
+    try {
+      const certificate = new X509Certificate(found.certificatePem);
+      if (!certificate.checkPrivateKey(createPrivateKey(found.keyPem))) {
+        problems.push(`${keyName} does not hold the key of the certificate in ${certificateName}`);
+      }
+    } catch {
+      problems.push(`${certificateName} and ${keyName} have to hold a certificate and its private key as PEM`);
+    }
+    return found;
+  }
+
+  function origins(name: string): ReadonlySet<string> {
+    const values = (optional(name)?.split(',') ?? []).map((value) => value.trim());
+    // `null` is what a sandboxed frame of anybody's calls itself, and `*` would be everybody.
+    const isOrigin = (value: string) =>
+      /^https?:\/\/[^*]+$/.test(value) && URL.canParse(value) && new URL(value).origin === value;
+    if (!values.every(isOrigin)) problems.push(`${name} has to list origins such as https://shop.cinema, with commas`);
+    return new Set(values);
+  }
+
   function readText(name: string, path: string): string {
     try {
       return readFileSync(path, 'utf8');
@@ -212,5 +262,5 @@ function reader(env: Environment, problems: string[]) {
     }
   }
 
-  return { text, integer, oneOf, url, roles, timeZone, secrets, tokenKeys };
+  return { text, integer, oneOf, url, roles, timeZone, secrets, tokenKeys, tls, origins };
 }

@@ -49,6 +49,9 @@ export async function startTestTransport(
     grpcPort: 0,
     reflection: true,
     readiness: async () => ({ database: true }),
+    rateLimits: { viewerPerS: 0, operatorPerS: 0, servicePerS: 0, addressPerS: 0 },
+    tls: undefined,
+    corsOrigins: new Set(),
     ...overrides,
   });
   const { httpPort, grpcPort } = await transport.start();
