@@ -1,4 +1,5 @@
 import type { Logger } from 'pino';
+import { EntitlementService } from '@cinema-billing/gen/billing/v1/entitlement_service_pb.ts';
 import { PlanService } from '@cinema-billing/gen/billing/v1/plan_service_pb.ts';
 import { SubscriptionService } from '@cinema-billing/gen/billing/v1/subscription_service_pb.ts';
 import { WebhookService } from '@cinema-billing/gen/billing/v1/webhook_service_pb.ts';
@@ -28,6 +29,7 @@ import type { SubscribeContext } from './subscriptions/subscribe.ts';
 import type { Call } from './transport/call.ts';
 import { createRouter, type Router } from './transport/router.ts';
 import { createTransport, type Transport } from './transport/server.ts';
+import { entitlementService } from './transport/services/entitlement-service.ts';
 import { planService } from './transport/services/plan-service.ts';
 import { sandboxService } from './transport/services/sandbox-service.ts';
 import { subscriptionService } from './transport/services/subscription-service.ts';
@@ -115,6 +117,7 @@ function routes(contextOf: (call: Call) => AppContext): Router {
   const router = createRouter();
   router.add(PlanService, planService(contextOf));
   router.add(SubscriptionService, subscriptionService(contextOf));
+  router.add(EntitlementService, entitlementService(contextOf));
   router.add(WebhookService, webhookService(contextOf));
   router.add(SandboxService, sandboxService(contextOf));
   return router;
