@@ -1,5 +1,6 @@
 import type { Logger } from 'pino';
 import { PaymentMethodService } from '@cinema-billing/gen/billing/v1/payment_method_service_pb.ts';
+import { EntitlementService } from '@cinema-billing/gen/billing/v1/entitlement_service_pb.ts';
 import { PlanService } from '@cinema-billing/gen/billing/v1/plan_service_pb.ts';
 import { SubscriptionService } from '@cinema-billing/gen/billing/v1/subscription_service_pb.ts';
 import { WebhookService } from '@cinema-billing/gen/billing/v1/webhook_service_pb.ts';
@@ -13,6 +14,8 @@ import { inTransaction, openDatabase, type MikroORM } from './db/orm.ts';
 import { entities } from './entities.ts';
 import type { Actor } from './identity/actor.ts';
 import type { CallContext } from './identity/call-context.ts';
+import { openJwks } from './identity/jwks.ts';
+import { fixedKey, type TokenKeys } from './identity/token-keys.ts';
 import { createTokenVerifier } from './identity/verify-token.ts';
 import { createRelay, type Relay } from './outbox/relay.ts';
 import { createSandboxProvider, type SandboxProvider } from './payments/providers/sandbox/sandbox-provider.ts';
@@ -28,6 +31,7 @@ import type { Call } from './transport/call.ts';
 import { createRouter, type Router } from './transport/router.ts';
 import { createTransport, type Transport } from './transport/server.ts';
 import { paymentMethodService } from './transport/services/payment-method-service.ts';
+import { entitlementService } from './transport/services/entitlement-service.ts';
 import { planService } from './transport/services/plan-service.ts';
 import { sandboxService } from './transport/services/sandbox-service.ts';
 import { subscriptionService } from './transport/services/subscription-service.ts';
@@ -50,8 +54,12 @@ const drainMs = 8_000;
 /** Batches of renewals that one replica works off side by side; four were no faster than two (design/6-benchmarks.md). */
 const renewalLanes = 2;
 
-/** Builds the service from its configuration: the only place that constructs things. */
+/**
+ * Builds the service from its configuration: the only place that constructs things. Throws when Auth's keys cannot be
+ * had.
+ */
 export async function createApp(config: Config, log: Logger): Promise<App> {
+  const tokenKeys = await openTokenKeys(config, log);
   const orm = await openDatabase({ url: config.databaseUrl, entities });
   const provider = createSandboxProvider({
     baseUrl: config.sandboxPayment.url,
@@ -80,7 +88,7 @@ export async function createApp(config: Config, log: Logger): Promise<App> {
     sandbox: provider,
   });
   const router = routes((call) => contextFor(call.actor, call));
-  const transport = config.roles.has('api') ? listeners(config, log, router, orm, relay) : undefined;
+  const transport = config.roles.has('api') ? listeners(config, log, router, orm, relay, tokenKeys) : undefined;
 
   return {
     orm,
@@ -96,9 +104,12 @@ export async function createApp(config: Config, log: Logger): Promise<App> {
       return ports;
     },
     async stop() {
-      await transport?.stop(drainMs);
+      if ((await transport?.stop(drainMs)) === false) {
+        log.warn('calls were still running when their time was up; whoever repeats them continues them');
+      }
       await Promise.all([...tickers.values()].map((ticker) => ticker.stop()));
       await relay?.stop();
+      tokenKeys.stop();
       await orm.close(true);
     },
   };
@@ -109,6 +120,7 @@ function routes(contextOf: (call: Call) => AppContext): Router {
   router.add(PlanService, planService(contextOf));
   router.add(SubscriptionService, subscriptionService(contextOf));
   router.add(PaymentMethodService, paymentMethodService(contextOf));
+  router.add(EntitlementService, entitlementService(contextOf));
   router.add(WebhookService, webhookService(contextOf));
   router.add(SandboxService, sandboxService(contextOf));
   return router;
@@ -137,12 +149,24 @@ function loops(config: Config, contextFor: (actor: Actor) => AppContext): Loop[]
   return found;
 }
 
-function listeners(config: Config, log: Logger, router: Router, orm: MikroORM, relay: Relay | undefined): Transport {
+async function openTokenKeys({ auth }: Config, log: Logger): Promise<TokenKeys> {
+  if (auth.jwksUrl === undefined) return fixedKey(auth.publicKeyPem ?? '');
+  return openJwks({ url: auth.jwksUrl, reloadEveryMs: auth.jwksReloadS * 1_000, log });
+}
+
+function listeners(
+  config: Config,
+  log: Logger,
+  router: Router,
+  orm: MikroORM,
+  relay: Relay | undefined,
+  tokenKeys: TokenKeys,
+): Transport {
   let natsSeen = false;
   return createTransport({
     router,
     verifier: createTokenVerifier({
-      publicKeyPem: config.auth.publicKeyPem,
+      keys: tokenKeys,
       issuer: config.auth.issuer,
       audience: config.auth.audience,
       lifetimeMaxS: config.auth.tokenLifetimeMaxS,
@@ -152,6 +176,9 @@ function listeners(config: Config, log: Logger, router: Router, orm: MikroORM, r
     httpPort: config.httpPort,
     grpcPort: config.grpcPort,
     reflection: config.reflection,
+    rateLimits: config.rateLimits,
+    tls: config.tls,
+    corsOrigins: config.corsOrigins,
     readiness: async () => {
       // A broker that goes away later takes no replica out of service: calls go on, messages wait in the outbox.
       natsSeen ||= relay?.status().connected ?? true;

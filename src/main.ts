@@ -13,12 +13,15 @@ async function main(): Promise<void> {
       log.info({ signal }, 'stopping');
       await app.stop();
       log.info('stopped');
+      // A call that outlived its time would keep the process, and a pool that it opens anew, for longer.
+      process.exit(0);
     })();
   };
   process.on('SIGTERM', stop);
   process.on('SIGINT', stop);
   const { httpPort, grpcPort } = await app.start();
-  const listening = { http: `http://${config.host}:${httpPort}`, grpc: `${config.host}:${grpcPort}` };
+  const scheme = config.tls === undefined ? 'http' : 'https';
+  const listening = { http: `${scheme}://${config.host}:${httpPort}`, grpc: `${config.host}:${grpcPort}` };
   process.stdout.write(`${JSON.stringify({ listening })}\n`);
 }
 

@@ -1,4 +1,8 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import test from 'ava';
+import { createSelfSigned } from '../testing/self-signed.ts';
 import { ConfigError, readConfig } from './config.ts';
 
 const complete = {
@@ -91,13 +95,66 @@ test('the public key comes from exactly one place, and is PEM', (t) => {
   const { BILLING_AUTH_PUBLIC_KEY: _, ...without } = complete;
   const both = problemsOf({ ...complete, BILLING_AUTH_PUBLIC_KEY_FILE: '/etc/auth.pem' });
   t.deepEqual(both.length, 1);
-  t.regex(both[0]!, /^exactly one of BILLING_AUTH_PUBLIC_KEY and BILLING_AUTH_PUBLIC_KEY_FILE/);
+  t.regex(
+    both[0]!,
+    /^exactly one of BILLING_AUTH_PUBLIC_KEY, BILLING_AUTH_PUBLIC_KEY_FILE and BILLING_AUTH_JWKS_URL has to be set/,
+  );
   t.deepEqual(problemsOf({ ...without, BILLING_AUTH_PUBLIC_KEY_FILE: '/nowhere/auth.pem' }), [
     'BILLING_AUTH_PUBLIC_KEY_FILE: /nowhere/auth.pem cannot be read',
   ]);
   t.deepEqual(problemsOf({ ...without, BILLING_AUTH_PUBLIC_KEY_FILE: import.meta.filename.replace('.test', '') }), [
     'BILLING_AUTH_PUBLIC_KEY_FILE does not hold a key as PEM',
   ]);
+});
+
+test('the keys may come from a URL instead, which is https in production', (t) => {
+  const { BILLING_AUTH_PUBLIC_KEY: _, ...without } = complete;
+  const published = { ...without, BILLING_AUTH_JWKS_URL: 'http://auth.test/jwks.json' };
+  const { auth } = readConfig(published);
+  t.deepEqual([auth.publicKeyPem, auth.jwksUrl, auth.jwksReloadS], [undefined, 'http://auth.test/jwks.json', 300]);
+  const withoutTls = 'BILLING_AUTH_JWKS_URL has to be a URL that starts with https://';
+  t.false(problemsOf(published).includes(withoutTls));
+  t.true(problemsOf({ ...published, NODE_ENV: 'production' }).includes(withoutTls));
+  t.is(problemsOf({ ...complete, BILLING_AUTH_JWKS_URL: 'http://auth.test/jwks.json' }).length, 1);
+  t.is(problemsOf(without).length, 1);
+});
+
+test('TLS takes a certificate and its key, both or neither', (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'billing-tls-'));
+  t.teardown(() => rmSync(folder, { recursive: true }));
+  const write = (name: string, text: string) => {
+    writeFileSync(join(folder, name), text);
+    return join(folder, name);
+  };
+  const [ours, another] = [createSelfSigned(), createSelfSigned()];
+  const certificate = write('cert.pem', ours.certificatePem);
+  const tls = (cert: string | undefined, key: string | undefined) => ({
+    ...complete,
+    BILLING_TLS_CERT_FILE: cert,
+    BILLING_TLS_KEY_FILE: key,
+  });
+  t.is(readConfig(complete).tls, undefined);
+  t.deepEqual(readConfig(tls(certificate, write('key.pem', ours.keyPem))).tls, ours);
+  const wrong: [env: Record<string, string | undefined>, problem: RegExp][] = [
+    [tls(certificate, undefined), /go together/],
+    [tls(undefined, certificate), /go together/],
+    [tls(certificate, '/nowhere/key.pem'), /^BILLING_TLS_KEY_FILE: \/nowhere\/key\.pem cannot be read$/],
+    [tls(certificate, write('other.pem', another.keyPem)), /does not hold the key of the certificate/],
+    [tls(certificate, certificate), /have to hold a certificate and its private key/],
+  ];
+  for (const [env, problem] of wrong) {
+    t.is(problemsOf(env).length, 1);
+    t.regex(problemsOf(env)[0]!, problem);
+  }
+});
+
+test('origins are listed one by one, never all at once', (t) => {
+  t.deepEqual([...readConfig(complete).corsOrigins], []);
+  const config = readConfig({ ...complete, BILLING_CORS_ORIGINS: 'https://shop.cinema, http://localhost:5173' });
+  t.deepEqual([...config.corsOrigins], ['https://shop.cinema', 'http://localhost:5173']);
+  for (const origins of ['*', 'null', 'shop.cinema', 'https://shop.cinema/', 'https://*.cinema', 'file://', ',']) {
+    t.regex(problemsOf({ ...complete, BILLING_CORS_ORIGINS: origins }).join(), /BILLING_CORS_ORIGINS/, origins);
+  }
 });
 
 test('an offset is not a time zone', (t) => {

@@ -1,3 +1,4 @@
+import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 
 export type Role = 'api' | 'renewals' | 'relay';
@@ -18,7 +19,10 @@ export interface Config {
   readonly databaseUrl: string;
   readonly natsUrl: string;
   readonly auth: {
-    readonly publicKeyPem: string;
+    /** Auth's key, or where it publishes its keys: exactly one of the two. */
+    readonly publicKeyPem: string | undefined;
+    readonly jwksUrl: string | undefined;
+    readonly jwksReloadS: number;
     readonly issuer: string;
     /** Undefined where the operator has switched it off by the word `none`. */
     readonly audience: string | undefined;
@@ -36,6 +40,17 @@ export interface Config {
   readonly logLevel: (typeof logLevels)[number];
   /** Whether grpcurl may ask for the contracts. */
   readonly reflection: boolean;
+  /** For both listeners; undefined for clear text. */
+  readonly tls: { readonly certificatePem: string; readonly keyPem: string } | undefined;
+  /** Pages of these origins may call over HTTP. */
+  readonly corsOrigins: ReadonlySet<string>;
+  /** Calls per second and caller; 0 for no limit. */
+  readonly rateLimits: {
+    readonly viewerPerS: number;
+    readonly operatorPerS: number;
+    readonly servicePerS: number;
+    readonly addressPerS: number;
+  };
 }
 
 /** Everything that is wrong with the environment, a line each. */
@@ -67,7 +82,8 @@ export function readConfig(env: Environment): Config {
     databaseUrl: read.url('BILLING_DATABASE_URL', ['postgres:', 'postgresql:']),
     natsUrl: read.url('BILLING_NATS_URL', ['nats:', 'tls:']),
     auth: {
-      publicKeyPem: read.publicKey('BILLING_AUTH_PUBLIC_KEY', 'BILLING_AUTH_PUBLIC_KEY_FILE'),
+      ...read.tokenKeys('BILLING_AUTH_PUBLIC_KEY', 'BILLING_AUTH_PUBLIC_KEY_FILE', 'BILLING_AUTH_JWKS_URL'),
+      jwksReloadS: read.integer('BILLING_AUTH_JWKS_RELOAD_S', 300, 1, 3_600),
       issuer: read.text('BILLING_AUTH_ISSUER'),
       audience: audienceOf(read.text('BILLING_AUTH_AUDIENCE')),
       tokenLifetimeMaxS: read.integer('BILLING_TOKEN_LIFETIME_MAX_S', 3_600, 60, 86_400),
@@ -81,6 +97,14 @@ export function readConfig(env: Environment): Config {
     },
     logLevel: read.oneOf('BILLING_LOG_LEVEL', logLevels, 'info'),
     reflection: read.oneOf('BILLING_REFLECTION', ['on', 'off'] as const, 'on') === 'on',
+    tls: read.tls('BILLING_TLS_CERT_FILE', 'BILLING_TLS_KEY_FILE'),
+    corsOrigins: read.origins('BILLING_CORS_ORIGINS'),
+    rateLimits: {
+      viewerPerS: read.integer('BILLING_RATE_LIMIT_VIEWER_PER_S', 20, 0, 100_000),
+      operatorPerS: read.integer('BILLING_RATE_LIMIT_OPERATOR_PER_S', 50, 0, 100_000),
+      servicePerS: read.integer('BILLING_RATE_LIMIT_SERVICE_PER_S', 0, 0, 100_000),
+      addressPerS: read.integer('BILLING_RATE_LIMIT_ADDRESS_PER_S', 1_000, 0, 100_000),
+    },
   };
   const provider = read.oneOf('PAYMENT_PROVIDER', ['sandbox'] as const);
   if (env['NODE_ENV'] === 'production' && provider === 'sandbox') {
@@ -92,6 +116,7 @@ export function readConfig(env: Environment): Config {
   }
   if (problems.length > 0) throw new ConfigError(problems);
   Object.freeze(config.auth);
+  Object.freeze(config.rateLimits);
   Object.freeze(config.sandboxPayment);
   Object.freeze(config.sandboxPayment.webhookSecrets);
   return Object.freeze(config);
@@ -175,17 +200,57 @@ function reader(env: Environment, problems: string[]) {
     return values;
   }
 
-  function publicKey(inlineName: string, fileName: string): string {
-    const [inline, file] = [optional(inlineName), optional(fileName)];
-    if ((inline === undefined) === (file === undefined)) {
-      problems.push(`exactly one of ${inlineName} and ${fileName} has to be set: Auth's RSA public key as PEM`);
-      return '';
+  function tokenKeys(
+    inlineName: string,
+    fileName: string,
+    urlName: string,
+  ): { publicKeyPem: string | undefined; jwksUrl: string | undefined } {
+    const [inline, file, jwksUrl] = [optional(inlineName), optional(fileName), optional(urlName)];
+    if ([inline, file, jwksUrl].filter((value) => value !== undefined).length !== 1) {
+      problems.push(
+        `exactly one of ${inlineName}, ${fileName} and ${urlName} has to be set: Auth's RSA public key as PEM, or where Auth publishes its keys`,
+      );
+      return { publicKeyPem: undefined, jwksUrl: undefined };
     }
-    const pem = inline?.replaceAll('\\n', '\n') ?? readText(fileName, file!);
-    if (pem !== '' && !/^-----BEGIN /m.test(pem)) {
+    if (jwksUrl !== undefined) {
+      // Whoever can change the answer on its way can sign tokens.
+      url(urlName, env['NODE_ENV'] === 'production' ? ['https:'] : ['https:', 'http:']);
+      return { publicKeyPem: undefined, jwksUrl };
+    }
+    const publicKeyPem = inline?.replaceAll('\\n', '\n') ?? readText(fileName, file!);
+    if (publicKeyPem !== '' && !/^-----BEGIN /m.test(publicKeyPem)) {
       problems.push(`${inline === undefined ? fileName : inlineName} does not hold a key as PEM`);
     }
-    return pem;
+    return { publicKeyPem, jwksUrl: undefined };
+  }
+
+  function tls(certificateName: string, keyName: string): Config['tls'] {
+    const [certificateFile, keyFile] = [optional(certificateName), optional(keyName)];
+    if (certificateFile === undefined && keyFile === undefined) return undefined;
+    if (certificateFile === undefined || keyFile === undefined) {
+      problems.push(`${certificateName} and ${keyName} go together: both have to be set, or neither`);
+      return undefined;
+    }
+    const found = { certificatePem: readText(certificateName, certificateFile), keyPem: readText(keyName, keyFile) };
+    if (found.certificatePem === '' || found.keyPem === '') return undefined;
+    try {
+      const certificate = new X509Certificate(found.certificatePem);
+      if (!certificate.checkPrivateKey(createPrivateKey(found.keyPem))) {
+        problems.push(`${keyName} does not hold the key of the certificate in ${certificateName}`);
+      }
+    } catch {
+      problems.push(`${certificateName} and ${keyName} have to hold a certificate and its private key as PEM`);
+    }
+    return found;
+  }
+
+  function origins(name: string): ReadonlySet<string> {
+    const values = (optional(name)?.split(',') ?? []).map((value) => value.trim());
+    // `null` is what a sandboxed frame of anybody's calls itself, and `*` would be everybody.
+    const isOrigin = (value: string) =>
+      /^https?:\/\/[^*]+$/.test(value) && URL.canParse(value) && new URL(value).origin === value;
+    if (!values.every(isOrigin)) problems.push(`${name} has to list origins such as https://shop.cinema, with commas`);
+    return new Set(values);
   }
 
   function readText(name: string, path: string): string {
@@ -197,5 +262,5 @@ function reader(env: Environment, problems: string[]) {
     }
   }
 
-  return { text, integer, oneOf, url, roles, timeZone, secrets, publicKey };
+  return { text, integer, oneOf, url, roles, timeZone, secrets, tokenKeys, tls, origins };
 }

@@ -2,12 +2,13 @@ import { createHmac, generateKeyPairSync, sign, constants } from 'node:crypto';
 import test from 'ava';
 import { BillingError } from '../lib/billing-error.ts';
 import { createTestIssuer, signJwt } from '../testing/tokens.ts';
+import { fixedKey } from './token-keys.ts';
 import { createTokenVerifier } from './verify-token.ts';
 
 const auth = createTestIssuer();
 const other = createTestIssuer();
 const options = {
-  publicKeyPem: auth.publicKeyPem,
+  keys: fixedKey(auth.publicKeyPem),
   issuer: auth.issuer,
   audience: auth.audience,
   lifetimeMaxS: 3600,
@@ -223,7 +224,7 @@ test('a cached token answers the same actor, and a changed copy of it is refused
   await t.throwsAsync(verifier.verify(`${token.slice(0, -4)}AAAA`));
 });
 
-test('refuses a weak, a foreign or a private key at construction', (t) => {
+test('refuses a weak, a foreign or a private key, an empty issuer and an empty audience', (t) => {
   const weak = generateKeyPairSync('rsa', { modulusLength: 1024 }).publicKey;
   const ec = generateKeyPairSync('ec', { namedCurve: 'P-256' }).publicKey;
   const refused = [
@@ -233,7 +234,7 @@ test('refuses a weak, a foreign or a private key at construction', (t) => {
     'no key at all',
     '',
   ];
-  for (const publicKeyPem of refused) t.throws(() => createTokenVerifier({ ...options, publicKeyPem }));
+  for (const publicKeyPem of refused) t.throws(() => fixedKey(publicKeyPem));
   t.throws(() => createTokenVerifier({ ...options, issuer: '' }));
   t.throws(() => createTokenVerifier({ ...options, audience: '' }));
 });

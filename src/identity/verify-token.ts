@@ -1,12 +1,13 @@
-import { createPublicKey, hash, type KeyObject } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { jwtVerify, type JWTPayload } from 'jose';
 import { BillingError } from '../lib/billing-error.ts';
 import type { Actor } from './actor.ts';
 import { readActor } from './token-claims.ts';
+import type { TokenKeys } from './token-keys.ts';
 
 export interface TokenVerifierOptions {
-  /** Auth's RSA public key, SPKI PEM, at least 2048 bits. */
-  readonly publicKeyPem: string;
+  /** Auth's public keys. */
+  readonly keys: TokenKeys;
   /** The `iss` that Auth writes. */
   readonly issuer: string;
   /** The `aud` that names us; undefined only for an Auth that sets none. */
@@ -20,7 +21,13 @@ export interface TokenVerifier {
   verify(token: string): Promise<Actor>;
 }
 
-const keyBitsMin = 2048;
+/** A token found good: for whom, until when, and under which state of the keys. */
+interface Verified {
+  readonly actor: Actor;
+  readonly expiresAtMs: number;
+  readonly generation: number;
+}
+
 const tokenLengthMax = 8 * 1024;
 const clockToleranceS = 5;
 const cacheEntriesMax = 10_000;
@@ -29,9 +36,9 @@ const compactForm = /^[\w-]+\.[\w-]+\.[\w-]+$/;
 /** `typ` says which kind of token it is; refresh, logout and other kinds are not for us. See the README. */
 const acceptedTypes = new Set([undefined, 'jwt', 'at+jwt', 'application/at+jwt']);
 
-/** Builds the verifier. Throws when the key is not an RSA public key of at least 2048 bits, or the issuer is empty. */
+/** Builds the verifier. Throws when the issuer or the audience is empty. */
 export function createTokenVerifier(options: TokenVerifierOptions): TokenVerifier {
-  const key = readPublicKey(options.publicKeyPem);
+  const { keys } = options;
   if (options.issuer === '') throw new Error('the token issuer is empty');
   if (options.audience === '') throw new Error('the token audience is empty');
   const requiredClaims = ['iss', 'sub', 'exp', 'iat', ...(options.audience === undefined ? [] : ['aud'])];
@@ -43,17 +50,25 @@ export function createTokenVerifier(options: TokenVerifierOptions): TokenVerifie
     clockTolerance: clockToleranceS,
   };
   /** Keyed by a hash, so that no token stays in memory. Oldest first. */
-  const cache = new Map<string, { actor: Actor; expiresAtMs: number }>();
+  const cache = new Map<string, Verified>();
 
-  async function check(token: string): Promise<{ actor: Actor; expiresAtMs: number }> {
+  async function check(token: string): Promise<Verified> {
     if (!compactForm.test(token)) throw new Error('not a signed token in compact form');
-    const { payload, protectedHeader } = await jwtVerify(token, key, joseOptions);
+    let generation = keys.generation;
+    // Called once jose has found the algorithm to be ours; the key's number is read together with the key.
+    const keyOf = async ({ kid }: { kid?: unknown }) => {
+      const key = await keys.find(kid);
+      if (key === undefined) throw new Error('no key with this kid');
+      generation = keys.generation;
+      return key;
+    };
+    const { payload, protectedHeader } = await jwtVerify(token, keyOf, joseOptions);
     const header: Record<string, unknown> = protectedHeader;
     if ('crit' in header || 'b64' in header) throw new Error('the header asks for an extension');
     const type = typeof header['typ'] === 'string' ? header['typ'].toLowerCase() : header['typ'];
     if (!acceptedTypes.has(type as string | undefined)) throw new Error('not an access token by its typ');
     const expiresAtMs = checkTimes(payload, options.lifetimeMaxS) * 1000;
-    return { actor: readActor(payload), expiresAtMs };
+    return { actor: readActor(payload), expiresAtMs, generation };
   }
 
   return {
@@ -62,7 +77,9 @@ export function createTokenVerifier(options: TokenVerifierOptions): TokenVerifie
       if (token.length > tokenLengthMax) throw invalidToken(new Error('longer than 8 KiB'));
       const cacheKey = hash('sha256', token, 'base64');
       const known = cache.get(cacheKey);
-      if (known !== undefined && known.expiresAtMs > Date.now()) return known.actor;
+      if (known !== undefined && known.expiresAtMs > Date.now() && known.generation === keys.generation) {
+        return known.actor;
+      }
       try {
         const fresh = await check(token);
         if (cache.size >= cacheEntriesMax) cache.delete(cache.keys().next().value!);
@@ -79,21 +96,6 @@ export function createTokenVerifier(options: TokenVerifierOptions): TokenVerifie
 /** The one answer to every bad token; why it is bad is for the log only. */
 export function invalidToken(cause: unknown): BillingError {
   return new BillingError('unauthenticated', 'TOKEN_INVALID', 'the token is not valid', { cause });
-}
-
-function readPublicKey(pem: string): KeyObject {
-  let key: KeyObject;
-  try {
-    if (!pem.includes('PUBLIC KEY')) throw new Error('not a public key in PEM form');
-    key = createPublicKey(pem);
-  } catch (cause) {
-    throw new Error('the token key cannot be read: an RSA public key in PEM form is needed', { cause });
-  }
-  const bits = key.asymmetricKeyDetails?.modulusLength ?? 0;
-  if (key.asymmetricKeyType !== 'rsa' || bits < keyBitsMin) {
-    throw new Error(`the token key must be RSA with at least ${keyBitsMin} bits`);
-  }
-  return key;
 }
 
 /** jose has checked `exp` and `nbf` against the clock; returns `exp` in seconds. */

@@ -6,6 +6,7 @@ import { Client, credentials, Metadata, type CallOptions, type ServiceError } fr
 import { pino } from 'pino';
 import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from '@cinema-billing/gen/google/rpc/error_details_pb.ts';
 import { StatusSchema } from '@cinema-billing/gen/google/rpc/status_pb.ts';
+import { fixedKey } from '../identity/token-keys.ts';
 import { createTokenVerifier } from '../identity/verify-token.ts';
 import { createRouter, type Router } from '../transport/router.ts';
 import { createTransport, type TransportOptions } from '../transport/server.ts';
@@ -41,13 +42,16 @@ export async function startTestTransport(
   const { publicKeyPem, issuer: issuerName, audience } = issuer;
   const transport = createTransport({
     router,
-    verifier: createTokenVerifier({ publicKeyPem, issuer: issuerName, audience, lifetimeMaxS: 3600 }),
+    verifier: createTokenVerifier({ keys: fixedKey(publicKeyPem), issuer: issuerName, audience, lifetimeMaxS: 3600 }),
     log,
     host: '127.0.0.1',
     httpPort: 0,
     grpcPort: 0,
     reflection: true,
     readiness: async () => ({ database: true }),
+    rateLimits: { viewerPerS: 0, operatorPerS: 0, servicePerS: 0, addressPerS: 0 },
+    tls: undefined,
+    corsOrigins: new Set(),
     ...overrides,
   });
   const { httpPort, grpcPort } = await transport.start();

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { Pool } from 'pg';
 import { SandboxService } from '@cinema-billing/gen/billing/sandbox/v1/sandbox_service_pb.ts';
+import { EntitlementService } from '@cinema-billing/gen/billing/v1/entitlement_service_pb.ts';
 import { PlanService } from '@cinema-billing/gen/billing/v1/plan_service_pb.ts';
 import { SubscriptionService } from '@cinema-billing/gen/billing/v1/subscription_service_pb.ts';
 import { grpcClient } from '../cli/grpc-client.ts';
@@ -109,6 +110,7 @@ function clientsOf(service: TestService) {
   return {
     plans: grpcClient(PlanService, service.grpcAddress),
     subscriptions: grpcClient(SubscriptionService, service.grpcAddress),
+    entitlements: grpcClient(EntitlementService, service.grpcAddress),
     sandbox: grpcClient(SandboxService, service.grpcAddress),
   };
 }

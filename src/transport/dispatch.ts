@@ -10,6 +10,7 @@ import { traceparentOf, type Call, type Incoming, type RequestHeaders } from './
 import { logCall } from './call-log.ts';
 import { toCallerError } from './errors.ts';
 import { deadlineDefaultMs, deadlineMaxMs } from './limits.ts';
+import { createRateLimiter, type RateLimits } from './rate-limit.ts';
 import { deadlineExceeded, deadlineTooLong, shuttingDown } from './refusals.ts';
 import type { Method } from './router.ts';
 import { createRunningCalls, type RunningCalls } from './running-calls.ts';
@@ -18,6 +19,7 @@ export interface DispatcherOptions {
   readonly verifier: TokenVerifier;
   readonly validator: Validator;
   readonly log: Logger;
+  readonly rateLimits: RateLimits;
   /** Names errors that are not BillingErrors but that a caller should know: a database that is away. */
   readonly describeUnknownError?: ((thrown: unknown) => BillingError | undefined) | undefined;
 }
@@ -43,6 +45,7 @@ const bearerForm = /^bearer +([^ ,]+)$/i;
 export function createDispatcher(options: DispatcherOptions): Dispatcher {
   const { verifier, validator, log } = options;
   const running = createRunningCalls();
+  const limiter = createRateLimiter(options.rateLimits);
 
   async function dispatch(method: Method, message: Message, incoming: Incoming): Promise<Message> {
     const startedAtMs = performance.now();
@@ -60,6 +63,8 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
         actor = caller ?? anonymous;
         mayCall(caller, method.access);
       }
+      // Only callers who were found to be who they say: nobody can spend another one's calls.
+      limiter.count(actor, incoming.remoteAddress);
 
       const validation = validator.validate(method.desc.input, message);
       if (validation.kind !== 'valid') throw validationError(validation.violations, validation.error);

@@ -1,4 +1,6 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
+import { createBrowserRules } from './browser-rules.ts';
 import { createConnectEntrance } from './connect-entrance.ts';
 import type { Dispatcher } from './dispatch.ts';
 import type { Health } from './health.ts';
@@ -10,14 +12,33 @@ import { httpMethodNotAllowed, pathNotFound } from './refusals.ts';
 import type { Router } from './router.ts';
 
 const headersTimeoutMs = 10_000;
-const requestTimeoutMs = 30_000;
+const requestTimeoutMs = 10_000;
 /** How often Node looks for requests that are too slow. */
 const slowCheckEveryMs = 2_000;
 /** Longer than a load balancer keeps an idle connection, so that it is never us who closes first. */
 const keepAliveTimeoutMs = 65_000;
 
+/** A server's certificate chain and its private key, PEM. */
+export interface TlsIdentity {
+  readonly certificatePem: string;
+  readonly keyPem: string;
+}
+
+export interface HttpServerOptions {
+  /** Without it, HTTP in clear text. */
+  readonly tls: TlsIdentity | undefined;
+  /** `https://shop.cinema`: pages of these origins may call, beside our own. */
+  readonly corsOrigins: ReadonlySet<string>;
+}
+
 /** The HTTP/1.1 server: Connect and gRPC-Web, REST, and the probes. Not yet listening. */
-export function createHttpServer(router: Router, dispatcher: Dispatcher, health: Health): Server {
+export function createHttpServer(
+  router: Router,
+  dispatcher: Dispatcher,
+  health: Health,
+  { tls, corsOrigins }: HttpServerOptions,
+): Server {
+  const browserRules = createBrowserRules(corsOrigins, tls !== undefined);
   const rpcs = createConnectEntrance(router, dispatcher);
   const rest = createRestEntrance(router, dispatcher);
   const probes = new Map([
@@ -26,8 +47,7 @@ export function createHttpServer(router: Router, dispatcher: Dispatcher, health:
   ]);
 
   async function handle(req: IncomingMessage, res: ServerResponse): Promise<void> {
-    res.setHeader('x-content-type-options', 'nosniff');
-    res.setHeader('cache-control', 'no-store');
+    if (browserRules.apply(req, res)) return;
     const [path = '', query = ''] = splitOnce(req.url ?? '', '?');
     const rpc = rpcs.get(path);
     if (rpc !== undefined) return rpc(req, res);
@@ -50,7 +70,7 @@ export function createHttpServer(router: Router, dispatcher: Dispatcher, health:
     // Two Authorization headers must be seen as two, not as the first of them.
     joinDuplicateHeaders: true,
   };
-  return createServer(options, (req, res) => {
+  const listener = (req: IncomingMessage, res: ServerResponse): void => {
     handle(req, res).catch((thrown: unknown) => {
       // A caller who went away in the middle of a body is nothing to report.
       if (req.destroyed && !req.complete) return;
@@ -59,7 +79,9 @@ export function createHttpServer(router: Router, dispatcher: Dispatcher, health:
       if (res.headersSent) res.destroy();
       else sendError(res, error, incoming.callId);
     });
-  });
+  };
+  if (tls === undefined) return createServer(options, listener);
+  return createTlsServer({ ...options, cert: tls.certificatePem, key: tls.keyPem, minVersion: 'TLSv1.2' }, listener);
 }
 
 async function sendReadiness(res: ServerResponse, health: Health): Promise<void> {

@@ -7,7 +7,8 @@ import type { BillingError } from '../lib/billing-error.ts';
 import { createDispatcher } from './dispatch.ts';
 import { createGrpcServer } from './grpc-server.ts';
 import { createHealth, type Readiness } from './health.ts';
-import { createHttpServer } from './http-server.ts';
+import { createHttpServer, type TlsIdentity } from './http-server.ts';
+import type { RateLimits } from './rate-limit.ts';
 import { addReflection } from './reflection.ts';
 import type { Router } from './router.ts';
 
@@ -23,6 +24,11 @@ export interface TransportOptions {
   /** Whether grpcurl may ask for the contracts. */
   readonly reflection: boolean;
   readonly readiness: Readiness;
+  readonly rateLimits: RateLimits;
+  /** For both listeners; without it, clear text. */
+  readonly tls: TlsIdentity | undefined;
+  /** Pages of these origins may call over HTTP. */
+  readonly corsOrigins: ReadonlySet<string>;
   /** Names errors that are not BillingErrors but that a caller should know: a database that is away. */
   readonly describeUnknownError?: (thrown: unknown) => BillingError | undefined;
 }
@@ -43,20 +49,20 @@ const closeGraceMs = 1_000;
 /** Both listeners over one pipeline. Throws when a rule of the contracts cannot be served. */
 export function createTransport(options: TransportOptions): Transport {
   const { router, verifier, log, host } = options;
-  const { describeUnknownError } = options;
-  const dispatcher = createDispatcher({ verifier, validator: router.validator, log, describeUnknownError });
+  const { describeUnknownError, rateLimits, tls, corsOrigins } = options;
+  const dispatcher = createDispatcher({ verifier, validator: router.validator, log, rateLimits, describeUnknownError });
   const serviceNames = router.services.map((service) => service.typeName);
   const health = createHealth(options.readiness, serviceNames, log);
   const grpcServer = createGrpcServer(router, dispatcher);
   health.addToGrpc(grpcServer);
   if (options.reflection) addReflection(grpcServer, router.services);
-  const httpServer = createHttpServer(router, dispatcher, health);
+  const httpServer = createHttpServer(router, dispatcher, health, { tls, corsOrigins });
 
   let boundGrpcAddress: string | undefined;
 
   return {
     async start() {
-      const grpcPort = await listenGrpc(grpcServer, host, options.grpcPort);
+      const grpcPort = await listenGrpc(grpcServer, host, options.grpcPort, grpcCredentials(tls));
       boundGrpcAddress = grpcAddress(host, grpcPort);
       try {
         const httpPort = await listenHttp(httpServer, host, options.httpPort);
@@ -78,9 +84,15 @@ export function createTransport(options: TransportOptions): Transport {
   };
 }
 
-function listenGrpc(server: GrpcServer, host: string, port: number): Promise<number> {
+function grpcCredentials(tls: TlsIdentity | undefined): ServerCredentials {
+  if (tls === undefined) return ServerCredentials.createInsecure();
+  const pair = { cert_chain: Buffer.from(tls.certificatePem), private_key: Buffer.from(tls.keyPem) };
+  return ServerCredentials.createSsl(null, [pair]);
+}
+
+function listenGrpc(server: GrpcServer, host: string, port: number, secured: ServerCredentials): Promise<number> {
   return new Promise((resolve, reject) => {
-    server.bindAsync(grpcAddress(host, port), ServerCredentials.createInsecure(), (error, boundPort) => {
+    server.bindAsync(grpcAddress(host, port), secured, (error, boundPort) => {
       if (error)
         reject(new Error(`cannot listen for gRPC on ${host} port ${port}: ${error.message}`, { cause: error }));
       else resolve(boundPort);

@@ -15,7 +15,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file buf/validate/validate.proto.
  */
 export const file_buf_validate_validate: GenFile = /*@__PURE__*/
-  fileDesc("ChtidWYvdmFsaWRhdGUvdmFsaWRhdGUucHJvdG8SDGJ1Zi52YWxpZGF0ZSKVAgoKRmllbGRSdWxlcxIVCghyZXF1aXJlZBgZIAEoCEgBiAEBEikKBWludDMyGAMgASgLMhguYnVmLnZhbGlkYXRlLkludDMyUnVsZXNIABIrCgZzdHJpbmcYDiABKAsyGS5idWYudmFsaWRhdGUuU3RyaW5nUnVsZXNIABIpCgVieXRlcxgPIAEoCzIYLmJ1Zi52YWxpZGF0ZS5CeXRlc1J1bGVzSAASJwoEZW51bRgQIAEoCzIXLmJ1Zi52YWxpZGF0ZS5FbnVtUnVsZXNIABIvCghyZXBlYXRlZBgSIAEoCzIbLmJ1Zi52YWxpZGF0ZS5SZXBlYXRlZFJ1bGVzSABCBgoEdHlwZUILCglfcmVxdWlyZWQiQAoKSW50MzJSdWxlcxIQCgNsdGUYAyABKAVIAIgBARIQCgNndGUYBSABKAVIAYgBAUIGCgRfbHRlQgYKBF9ndGUioAEKC1N0cmluZ1J1bGVzEhQKB21pbl9sZW4YAiABKARIAYgBARIUCgdtYXhfbGVuGAMgASgESAKIAQESFAoHcGF0dGVybhgGIAEoCUgDiAEBEg4KBHV1aWQYFiABKAhIABINCgN1cmkYESABKAhIAEIMCgp3ZWxsX2tub3duQgoKCF9taW5fbGVuQgoKCF9tYXhfbGVuQgoKCF9wYXR0ZXJuIi4KCkJ5dGVzUnVsZXMSFAoHbWF4X2xlbhgDIAEoBEgAiAEBQgoKCF9tYXhfbGVuIjcKCUVudW1SdWxlcxIZCgxkZWZpbmVkX29ubHkYAiABKAhIAIgBAUIPCg1fZGVmaW5lZF9vbmx5IjUKDVJlcGVhdGVkUnVsZXMSFgoJbWF4X2l0ZW1zGAIgASgESACIAQFCDAoKX21heF9pdGVtczpRCgVmaWVsZBIdLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE9wdGlvbnMYhwkgASgLMhguYnVmLnZhbGlkYXRlLkZpZWxkUnVsZXNSBWZpZWxkiAEBYgZwcm90bzM", [file_google_protobuf_descriptor]);
+  fileDesc("ChtidWYvdmFsaWRhdGUvdmFsaWRhdGUucHJvdG8SDGJ1Zi52YWxpZGF0ZSKVAgoKRmllbGRSdWxlcxIVCghyZXF1aXJlZBgZIAEoCEgBiAEBEikKBWludDMyGAMgASgLMhguYnVmLnZhbGlkYXRlLkludDMyUnVsZXNIABIrCgZzdHJpbmcYDiABKAsyGS5idWYudmFsaWRhdGUuU3RyaW5nUnVsZXNIABIpCgVieXRlcxgPIAEoCzIYLmJ1Zi52YWxpZGF0ZS5CeXRlc1J1bGVzSAASJwoEZW51bRgQIAEoCzIXLmJ1Zi52YWxpZGF0ZS5FbnVtUnVsZXNIABIvCghyZXBlYXRlZBgSIAEoCzIbLmJ1Zi52YWxpZGF0ZS5SZXBlYXRlZFJ1bGVzSABCBgoEdHlwZUILCglfcmVxdWlyZWQiQAoKSW50MzJSdWxlcxIQCgNsdGUYAyABKAVIAIgBARIQCgNndGUYBSABKAVIAYgBAUIGCgRfbHRlQgYKBF9ndGUioAEKC1N0cmluZ1J1bGVzEhQKB21pbl9sZW4YAiABKARIAYgBARIUCgdtYXhfbGVuGAMgASgESAKIAQESFAoHcGF0dGVybhgGIAEoCUgDiAEBEg4KBHV1aWQYFiABKAhIABINCgN1cmkYESABKAhIAEIMCgp3ZWxsX2tub3duQgoKCF9taW5fbGVuQgoKCF9tYXhfbGVuQgoKCF9wYXR0ZXJuIi4KCkJ5dGVzUnVsZXMSFAoHbWF4X2xlbhgDIAEoBEgAiAEBQgoKCF9tYXhfbGVuIjcKCUVudW1SdWxlcxIZCgxkZWZpbmVkX29ubHkYAiABKAhIAIgBAUIPCg1fZGVmaW5lZF9vbmx5IpMBCg1SZXBlYXRlZFJ1bGVzEhYKCW1pbl9pdGVtcxgBIAEoBEgAiAEBEhYKCW1heF9pdGVtcxgCIAEoBEgBiAEBEiwKBWl0ZW1zGAQgASgLMhguYnVmLnZhbGlkYXRlLkZpZWxkUnVsZXNIAogBAUIMCgpfbWluX2l0ZW1zQgwKCl9tYXhfaXRlbXNCCAoGX2l0ZW1zOlEKBWZpZWxkEh0uZ29vZ2xlLnByb3RvYnVmLkZpZWxkT3B0aW9ucxiHCSABKAsyGC5idWYudmFsaWRhdGUuRmllbGRSdWxlc1IFZmllbGSIAQFiBnByb3RvMw", [file_google_protobuf_descriptor]);
 
 /**
  * Rules of one field.
@@ -220,11 +220,25 @@ export const EnumRulesSchema: GenMessage<EnumRules> = /*@__PURE__*/
  */
 export type RepeatedRules = Message<"buf.validate.RepeatedRules"> & {
   /**
+   * Items, at least.
+   *
+   * @generated from field: optional uint64 min_items = 1;
+   */
+  minItems?: bigint | undefined;
+
+  /**
    * Items, at most.
    *
    * @generated from field: optional uint64 max_items = 2;
    */
   maxItems?: bigint | undefined;
+
+  /**
+   * Rules of each item.
+   *
+   * @generated from field: optional buf.validate.FieldRules items = 4;
+   */
+  items?: FieldRules | undefined;
 };
 
 /**

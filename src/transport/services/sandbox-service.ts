@@ -19,7 +19,7 @@ export function sandboxService(contextOf: (call: Call) => SandboxContext): Servi
       const { reachedAt, done, unresolved } = await advanceClock(contextOf(call), {
         untilMs: call.deadlineMs - answerReserveMs,
         to: (now) => {
-          if (target.case === 'to') return fromTimestamp(target.value);
+          if (target.case === 'to') return fromTimestamp(target.value, 'to');
           if (target.case === 'by') return now.add({ milliseconds: durationMs(target.value) });
           throw new BillingError('invalid', 'INVALID_FIELDS', 'the target is missing', {
             fieldViolations: [{ field: 'target', description: 'set to or by' }],
