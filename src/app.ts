@@ -85,6 +85,7 @@ export async function createApp(config: Config, log: Logger): Promise<App> {
     defaultProvider: provider.name,
     leaseMarginHours: config.leaseMarginHours,
     billingTimeZone: config.timeZone,
+    secret: config.secret,
     sandbox: provider,
   });
   const router = routes((call) => contextFor(call.actor, call));

@@ -31,6 +31,8 @@ export interface Config {
   /** IANA id. */
   readonly timeZone: string;
   readonly leaseMarginHours: number;
+  /** Of this service alone: hashes that survive erasure are keyed with it, so it must never change. */
+  readonly secret: string;
   readonly sandboxPayment: {
     readonly url: string;
     readonly apiKey: string;
@@ -90,6 +92,7 @@ export function readConfig(env: Environment): Config {
     },
     timeZone: read.timeZone('BILLING_TIME_ZONE', 'UTC'),
     leaseMarginHours: read.integer('BILLING_LEASE_MARGIN_H', 72, 0, 168),
+    secret: read.text('BILLING_SECRET'),
     sandboxPayment: {
       url: read.url('SANDBOX_PAYMENT_URL', ['http:', 'https:']),
       apiKey: read.text('SANDBOX_PAYMENT_API_KEY'),
@@ -111,6 +114,7 @@ export function readConfig(env: Environment): Config {
     problems.push('PAYMENT_PROVIDER=sandbox takes play money only and is refused with NODE_ENV=production');
   }
   if (env['NODE_ENV'] === 'production') {
+    refuseWeakSecret('BILLING_SECRET', [config.secret], problems);
     refuseWeakSecret('SANDBOX_PAYMENT_API_KEY', [config.sandboxPayment.apiKey], problems);
     refuseWeakSecret('SANDBOX_PAYMENT_WEBHOOK_SECRET', config.sandboxPayment.webhookSecrets, problems);
   }

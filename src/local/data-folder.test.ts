@@ -82,7 +82,7 @@ test('secrets and ports are made up once and kept; secrets are for their owner o
   const folder = openDataFolder(join(dir, 'kept'));
   const secrets = keepSecrets(folder);
   t.deepEqual(keepSecrets(folder), secrets);
-  t.is(new Set(Object.values(secrets)).size, 3);
+  t.is(new Set(Object.values(secrets)).size, 4);
   for (const secret of Object.values(secrets)) t.regex(secret, /^local-default-[\w-]{32}$/);
   t.is(statSync(secretsFile(folder)).mode & 0o777, 0o600);
 

@@ -11,6 +11,7 @@ export interface Secrets {
   readonly postgresPassword: string;
   readonly paymentApiKey: string;
   readonly paymentWebhookSecret: string;
+  readonly billingSecret: string;
 }
 
 /** The ports of the inner servers at the last start, taken again while they are free. */
@@ -27,9 +28,16 @@ export function secretsFile(folder: DataFolder): string {
 
 /** Reads the secrets, making them up where there are none. The file is for its owner only. */
 export function keepSecrets(folder: DataFolder): Secrets {
-  const kept = readJson<Secrets>(secretsFile(folder));
-  if (kept) return kept;
-  const secrets: Secrets = { postgresPassword: secret(), paymentApiKey: secret(), paymentWebhookSecret: secret() };
+  const kept = readJson<Partial<Secrets>>(secretsFile(folder));
+  const fresh: Secrets = {
+    postgresPassword: secret(),
+    paymentApiKey: secret(),
+    paymentWebhookSecret: secret(),
+    billingSecret: secret(),
+  };
+  // Data of an earlier version lacks what came later.
+  const secrets: Secrets = { ...fresh, ...kept };
+  if (kept && Object.keys(fresh).every((name) => name in kept)) return secrets;
   writeFileSync(secretsFile(folder), `${JSON.stringify(secrets, undefined, 2)}\n`, { mode: 0o600 });
   return secrets;
 }

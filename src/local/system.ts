@@ -182,6 +182,7 @@ async function startService(start: Start, places: Places, httpPort: number, grpc
         BILLING_AUTH_ISSUER: issuer,
         BILLING_AUTH_AUDIENCE: audience,
         BILLING_TIME_ZONE: billingTimeZone,
+        BILLING_SECRET: secrets.billingSecret,
         PAYMENT_PROVIDER: 'sandbox',
         SANDBOX_PAYMENT_URL: places.paymentSystemUrl,
         SANDBOX_PAYMENT_API_KEY: secrets.paymentApiKey,

@@ -14,7 +14,10 @@ export interface PaymentProvider {
   readonly merchantAccount: string;
   readonly capabilities: ProviderCapabilities;
 
-  /** Opens the provider's page for a payment that also saves the method. The same key gives the same page. */
+  /**
+   * Opens the provider's page for a payment that also saves the method, or one that only saves it. The same key gives
+   * the same page.
+   */
   startCheckout(request: CheckoutRequest): Promise<CheckoutPage>;
   /** Kills a page so that no money can come through it any more; tells what became of it: `dead`, or `succeeded`. */
   expireCheckout(providerPaymentId: string): Promise<PaymentOutcome>;
@@ -49,6 +52,8 @@ export interface ProviderCapabilities {
 
 /** Frozen when the attempt row is written; a repeat sends exactly the same. */
 export interface CheckoutRequest {
+  /** `setup` saves the method and takes nothing: the amount is zero. */
+  readonly mode: 'payment' | 'setup';
   readonly idempotencyKey: string;
   /** Our reference: the attempt's id. The provider keeps it with the payment. */
   readonly reference: string;
@@ -97,6 +102,8 @@ export type PaymentOutcome =
       readonly amount: Money;
       readonly method: SavedMethod | undefined;
     }
+  /** The page of a set-up was finished: the method may be charged, and no money was taken. */
+  | { readonly kind: 'method saved'; readonly providerPaymentId: string; readonly method: SavedMethod }
   | {
       readonly kind: 'declined';
       readonly providerPaymentId: string;
@@ -116,6 +123,8 @@ export interface SavedMethod {
   readonly last4: string;
   readonly expiryMonth: number;
   readonly expiryYear: number;
+  /** The same for the same instrument, whoever saves it and however often; says nothing else about it. */
+  readonly fingerprint: string;
 }
 
 export interface RawNotice {

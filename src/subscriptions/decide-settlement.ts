@@ -1,5 +1,6 @@
 import type { EntityManager } from '../db/orm.ts';
 import type { Money } from '../lib/money.ts';
+import { Price } from '../catalog/plan.ts';
 import { nextCheckAfter, type AttemptRow, type AttemptUpdate } from '../payments/attempt-rows.ts';
 import type { CallOutcome } from '../payments/call-provider.ts';
 import { isFinal } from '../payments/payment.ts';
@@ -12,10 +13,14 @@ import {
   forgivenGap,
   releasePayment,
   renew,
+  startTrial,
   type SubscriptionChange,
 } from './lifecycle.ts';
+import { changeMethod } from './commands.ts';
 import { findTransition } from './state-table.ts';
+import type { SubscriptionsContext } from './subscription-rows.ts';
 import type { SubscriptionState } from './subscription.ts';
+import { claimTrial } from './trials.ts';
 
 /** What became of an attempt, from a call, a look-up or a notice. */
 export interface Settlement {
@@ -51,6 +56,7 @@ const absenceMinMs = 15 * 60_000;
 
 /** Decides about one attempt, under the locks of its subscription and its own. States move only forward. */
 export async function decideSettlement(
+  ctx: SubscriptionsContext,
   tx: EntityManager,
   attempt: AttemptRow,
   subscription: SubscriptionState,
@@ -60,6 +66,8 @@ export async function decideSettlement(
   if (outcome.kind === 'succeeded') return decideSuccess(tx, attempt, subscription, outcome, now);
   if (isFinal(attempt.state)) return { result: 'already settled' };
   switch (outcome.kind) {
+    case 'method saved':
+      return decideSavedMethod(ctx, tx, attempt, subscription, outcome, now);
     case 'declined':
       return decideDecline(attempt, subscription, outcome, now);
     case 'dead':
@@ -119,6 +127,51 @@ async function decideSuccess(
   return { result: 'settled', attempt: update, payment, changes: [...forgivenGap(renewed), renewed] };
 }
 
+/**
+ * A method was saved and no money taken: for a trial, which begins unless the viewer or the instrument had one (then
+ * nothing is ever charged), or for an open subscription, which is charged with it from now on.
+ */
+async function decideSavedMethod(
+  ctx: SubscriptionsContext,
+  tx: EntityManager,
+  attempt: AttemptRow,
+  subscription: SubscriptionState,
+  { providerPaymentId, method }: OutcomeOf<'method saved'>,
+  now: Temporal.Instant,
+): Promise<Decision> {
+  const isTrial = attempt.purpose === 'initial';
+  const isWanted = isTrial
+    ? isAwaited(attempt, subscription) && findTransition(subscription, 'trial-confirmed') !== undefined
+    : findTransition(subscription, 'change-method') !== undefined;
+  const over = { id: attempt.id, providerPaymentId, nextCheckAt: null, settledAt: now };
+  if (!isWanted) {
+    return { result: 'settled', attempt: { ...over, state: 'DEAD' }, ...voidAfterEnd(subscription, attempt) };
+  }
+  if (isTrial && !(await claimTrial(ctx, tx, subscription, method.fingerprint, now))) {
+    return {
+      result: 'settled',
+      attempt: { ...over, state: 'DEAD' },
+      payment: { id: attempt.paymentId, status: 'VOID' },
+      changes: [expire(subscription, 'TRIAL_NOT_AVAILABLE', now)],
+    };
+  }
+  const methodId = await saveMethod(tx, attempt, method, now);
+  const change = isTrial
+    ? startTrial(subscription, methodId, await trialDaysOf(tx, subscription.priceId), now)
+    : changeMethod(subscription, methodId, now);
+  return {
+    result: 'settled',
+    attempt: { ...over, state: 'SUCCEEDED' },
+    payment: { id: attempt.paymentId, status: 'SUCCEEDED' },
+    changes: [change],
+  };
+}
+
+async function trialDaysOf(tx: EntityManager, priceId: string): Promise<number> {
+  const { plan } = await tx.findOneOrFail(Price, { id: priceId }, { populate: ['plan'] });
+  return plan.trialDays;
+}
+
 function decideDecline(
   attempt: AttemptRow,
   subscription: SubscriptionState,
@@ -128,7 +181,8 @@ function decideDecline(
   const { providerPaymentId, declineCode, hard } = outcome;
   const declined = { declineCode, declineHard: hard, nextCheckAt: null, settledAt: now };
   const update: AttemptUpdate = { id: attempt.id, state: 'DECLINED', providerPaymentId, ...declined };
-  if (!isAwaited(attempt, subscription) || !findTransition(subscription, 'payment-declined')) {
+  const trigger = hard ? 'payment-declined-hard' : 'payment-declined';
+  if (!isAwaited(attempt, subscription) || !findTransition(subscription, trigger)) {
     return { result: 'settled', attempt: update, ...voidAfterEnd(subscription, attempt) };
   }
   const change =
@@ -157,6 +211,10 @@ function decideDead(
       { providerPaymentId, declineCode: 'payment_canceled', hard: false },
       now,
     );
+  }
+  if (attempt.purpose.startsWith('setup:')) {
+    const payment = { id: attempt.paymentId, status: 'VOID' } as const;
+    return { result: 'settled', attempt: dead(attempt, providerPaymentId ?? null, now), payment };
   }
   const isExpired = isAwaited(attempt, subscription) && findTransition(subscription, 'checkout-dead');
   const changes = isExpired ? [expire(subscription, reason ?? 'CHECKOUT_EXPIRED', now)] : [];

@@ -26,7 +26,7 @@ export async function endCheckout(
   if (!attempt) return expireUnpaid(ctx, subscriptionId, reason);
   if (attempt.state === 'SENT' && attempt.leased) throw paymentInProgress();
   const outcome = await killPage(ctx, attempt);
-  if (outcome.kind !== 'dead' && outcome.kind !== 'succeeded') {
+  if (outcome.kind !== 'dead' && outcome.kind !== 'succeeded' && outcome.kind !== 'method saved') {
     throw new BillingError('unavailable', 'PROVIDER_UNAVAILABLE', 'the payment system does not answer; try again', {
       cause: outcome,
       retryDelayMs: 1_000,

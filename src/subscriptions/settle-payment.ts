@@ -50,7 +50,7 @@ async function settleBatch(ctx: SubscriptionsContext, settlements: readonly Sett
       const attempt = attempts.get(settlement.attemptId);
       if (!attempt) throw new Error(`no attempt ${settlement.attemptId}`);
       const subscription = subscriptions.get(attempt.subscriptionId)!;
-      const decision = await decideSettlement(tx, attempt, subscription, settlement, now);
+      const decision = await decideSettlement(ctx, tx, attempt, subscription, settlement, now);
       const last = decision.changes?.at(-1);
       if (last) subscriptions.set(subscription.id, last.after);
       if (decision.attempt) attempts.set(attempt.id, { ...attempt, ...settledPart(decision.attempt) });

@@ -6,20 +6,16 @@ import { inTransaction, type EntityManager } from '../db/orm.ts';
 import { answerRequest, beginRequest, releaseRequest, requestKey } from '../identity/once.ts';
 import { BillingError } from '../lib/billing-error.ts';
 import { newId } from '../lib/ids.ts';
-import {
-  attemptLeaseMs,
-  findOpenAttempt,
-  markSent,
-  nextCheckAfter,
-  type AttemptRow,
-} from '../payments/attempt-rows.ts';
+import { attemptLeaseMs, findOpenAttempt, nextCheckAfter, type AttemptRow } from '../payments/attempt-rows.ts';
 import { idempotencyKey, Payment, PaymentAttempt } from '../payments/payment.ts';
-import type { CheckoutPage, PaymentProvider } from '../payments/provider.ts';
+import type { PaymentProvider } from '../payments/provider.ts';
 import { providerNamed, type PaymentsContext } from '../payments/providers.ts';
+import { openPage, storePage, subscriptionChanged } from './checkout-page.ts';
 import { endCheckout } from './end-checkout.ts';
-import { lockSubscriptions, snapshot, type SubscriptionsContext } from './subscription-rows.ts';
+import { snapshot, type SubscriptionsContext } from './subscription-rows.ts';
 import { SubscriptionEvent } from './subscription-event.ts';
 import { Subscription, type SubscriptionState } from './subscription.ts';
+import { hadTrial, trialNotAvailable } from './trials.ts';
 
 export type SubscribeContext = SubscriptionsContext & PaymentsContext;
 
@@ -30,6 +26,8 @@ export interface SubscribeInput {
   priceId: string;
   /** Empty for none. */
   returnUrl: string;
+  /** Begin with the plan's trial: the page only saves the method. */
+  withTrial: boolean;
 }
 
 export interface SubscribeResult {
@@ -52,7 +50,8 @@ const replacementsMax = 3;
  * opened outside of any; the second transaction stores the page and the answer. Whoever repeats the call after a crash
  * in between continues the same attempt under the same key.
  *
- * Throws PLAN_NOT_FOUND, SUBSCRIPTION_EXISTS, PROVIDER_UNAVAILABLE, REQUEST_ID_REUSED, REQUEST_IN_PROGRESS.
+ * Throws PLAN_NOT_FOUND, SUBSCRIPTION_EXISTS, TRIAL_NOT_AVAILABLE, PROVIDER_UNAVAILABLE, REQUEST_ID_REUSED,
+ * REQUEST_IN_PROGRESS.
  */
 export async function subscribe(ctx: SubscribeContext, input: SubscribeInput): Promise<SubscribeResult> {
   const { requestId, ...asked } = input;
@@ -71,8 +70,12 @@ export async function subscribe(ctx: SubscribeContext, input: SubscribeInput): P
       if (claim.kind === 'answered') return claim.answer;
       seen = true;
       if (claim.kind === 'checkout') {
-        const page = await openCheckout(ctx, claim.attempt, provider);
-        return await storeAnswer(ctx, claim.attempt, page, (tx, answer) => answerRequest(tx, key, answer));
+        const page = await openPage(ctx, claim.attempt);
+        return await storePage(ctx, claim.attempt, page, async (tx, subscription) => {
+          const answer = { subscription, checkout: { url: page.url, expiresAt: page.expiresAt } };
+          await answerRequest(tx, key, answer);
+          return answer;
+        });
       }
       await endCheckout(ctx, claim.subscriptionId, 'REPLACED');
     }
@@ -96,9 +99,14 @@ async function claimCheckout(
   );
   await sql`select 1 from customer where user_id = ${input.userId} for update`.execute(tx.getKysely());
   const price = await priceOnSale(tx, input.priceId);
+  const { productLine, trialDays } = price.plan;
+  const { userId } = input;
+  if (input.withTrial && (trialDays === 0 || (await hadTrial(ctx, tx, { userId, productLine })))) {
+    throw trialNotAvailable();
+  }
   const open = await tx.findOne(Subscription, {
-    userId: input.userId,
-    productLine: price.plan.productLine,
+    userId,
+    productLine,
     endedAt: null,
   });
   if (!open) return { kind: 'checkout', attempt: await createSubscription(ctx, tx, input, price, provider, now) };
@@ -110,7 +118,9 @@ async function claimCheckout(
   // Not `nextTransitionAt`: that one moves on while the provider does not confirm the end of the page.
   const endsAt = open.createdAt.add({ milliseconds: provider.capabilities.checkoutTtlMs });
   const over = Temporal.Instant.compare(endsAt, now) <= 0;
-  if (open.price.id !== price.id || over) return { kind: 'replace', subscriptionId: open.id };
+  const { amountMinor } = await tx.findOneOrFail(Payment, { id: open.openPaymentId! });
+  const same = open.price.id === price.id && amountMinor === amountOf(price, input);
+  if (!same || over) return { kind: 'replace', subscriptionId: open.id };
   const attempt = await findOpenAttempt(tx, open.openPaymentId!);
   // T3: the method was declined for good; another one may be tried, as a new attempt of the same payment.
   return { kind: 'checkout', attempt: attempt ?? (await addCheckout(tx, open, price, input, provider, now)) };
@@ -124,13 +134,13 @@ async function createSubscription(
   provider: PaymentProvider,
   now: Temporal.Instant,
 ): Promise<AttemptRow> {
-  const { plan, amountMinor, currencyCode } = price;
+  const { plan, currencyCode } = price;
   const payment = tx.create(Payment, {
     id: newId(),
     subscriptionId: newId(),
     userId: input.userId,
     purpose: 'initial',
-    amountMinor,
+    amountMinor: amountOf(price, input),
     currencyCode,
     status: 'PENDING',
     createdAt: now,
@@ -162,6 +172,11 @@ async function createSubscription(
   return addCheckout(tx, subscription, price, input, provider, now);
 }
 
+/** A trial begins with a page that takes nothing. */
+function amountOf(price: Price, { withTrial }: SubscribeInput): bigint {
+  return withTrial ? 0n : price.amountMinor;
+}
+
 async function addCheckout(
   tx: EntityManager,
   subscription: Subscription,
@@ -181,7 +196,7 @@ async function addCheckout(
     idempotencyKey: idempotencyKey(paymentId, attemptNumber),
     provider: provider.name,
     merchantAccount: provider.merchantAccount,
-    amountMinor: price.amountMinor,
+    amountMinor: amountOf(price, input),
     currencyCode: price.currencyCode,
     description: price.plan.name,
     returnUrl: input.returnUrl,
@@ -192,59 +207,4 @@ async function addCheckout(
   });
   await tx.flush();
   return (await findOpenAttempt(tx, paymentId))!;
-}
-
-function subscriptionChanged(): BillingError {
-  return new BillingError('conflict', 'SUBSCRIPTION_CHANGED', 'the subscription changed meanwhile; ask again', {
-    retryDelayMs: 1_000,
-  });
-}
-
-/** Opens the page; the same key gives the live page again. */
-async function openCheckout(
-  ctx: SubscribeContext,
-  attempt: AttemptRow,
-  provider: PaymentProvider,
-): Promise<CheckoutPage> {
-  if (attempt.state !== 'WAITING') {
-    const sendable = await markSent(ctx.em.fork(), [attempt]);
-    if (!sendable.has(attempt.id)) throw subscriptionChanged();
-  }
-  try {
-    return await provider.startCheckout({
-      idempotencyKey: attempt.idempotencyKey,
-      reference: attempt.id,
-      amount: attempt.amount,
-      customerReference: attempt.userId,
-      description: attempt.description,
-      returnUrl: attempt.returnUrl,
-    });
-  } catch (cause) {
-    ctx.log.warn({ err: cause, attempt: attempt.id, provider: provider.name }, 'checkout was not opened');
-    throw new BillingError('unavailable', 'PROVIDER_UNAVAILABLE', 'the payment system does not answer; try again', {
-      cause,
-      retryDelayMs: 1_000,
-    });
-  }
-}
-
-async function storeAnswer(
-  ctx: SubscribeContext,
-  attempt: AttemptRow,
-  page: CheckoutPage,
-  answerIn: (tx: EntityManager, answer: SubscribeResult) => Promise<void>,
-): Promise<SubscribeResult> {
-  return inTransaction(ctx.em, async (tx) => {
-    const subscription = (await lockSubscriptions(tx, [attempt.subscriptionId])).get(attempt.subscriptionId)!;
-    if (subscription.endedAt !== null) throw subscriptionChanged();
-    // The notice may have been faster than our own call: then the attempt is decided and stays so.
-    await sql`
-      update payment_attempt set state = 'WAITING', provider_payment_id = ${page.providerPaymentId},
-        checkout_url = ${page.url}, checkout_expires_at = ${page.expiresAt.toString()}, lease_until = clock_timestamp()
-      where id = ${attempt.id} and state in ('PENDING', 'SENT', 'UNKNOWN', 'WAITING')
-    `.execute(tx.getKysely());
-    const answer = { subscription, checkout: { url: page.url, expiresAt: page.expiresAt } };
-    await answerIn(tx, answer);
-    return answer;
-  });
 }

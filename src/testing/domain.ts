@@ -27,6 +27,7 @@ export async function openDomain(world: World): Promise<Domain> {
     defaultProvider: provider.name,
     leaseMarginHours: 72,
     billingTimeZone: 'UTC',
+    secret: 'a secret of the tests',
   };
   return { orm, ctx, stop: () => orm.close(true) };
 }

@@ -70,6 +70,7 @@ export async function startWorld(options: WorldOptions = {}): Promise<World> {
     BILLING_AUTH_PUBLIC_KEY: auth.publicKeyPem,
     BILLING_AUTH_ISSUER: auth.issuer,
     BILLING_AUTH_AUDIENCE: auth.audience,
+    BILLING_SECRET: 'a secret of the tests',
     PAYMENT_PROVIDER: 'sandbox',
     SANDBOX_PAYMENT_URL: paymentSystem.url,
     SANDBOX_PAYMENT_API_KEY: paymentSystem.apiKey,

@@ -5,7 +5,7 @@
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_billing_options_v1_access } from "../options/v1/access_pb.ts";
-import type { PaymentMethod } from "./payment_pb.ts";
+import type { Checkout, PaymentMethod } from "./payment_pb.ts";
 import { file_billing_v1_payment } from "./payment_pb.ts";
 import type { Subscription } from "./subscription_pb.ts";
 import { file_billing_v1_subscription } from "./subscription_pb.ts";
@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file billing/v1/payment_method_service.proto.
  */
 export const file_billing_v1_payment_method_service: GenFile = /*@__PURE__*/
-  fileDesc("CidiaWxsaW5nL3YxL3BheW1lbnRfbWV0aG9kX3NlcnZpY2UucHJvdG8SCmJpbGxpbmcudjEibAoZTGlzdFBheW1lbnRNZXRob2RzUmVxdWVzdBJPCgd1c2VyX2lkGAEgASgJQj66SDtyOTI3XihbMC05YS1mQS1GXXs4fSgtWzAtOWEtZkEtRl17NH0pezN9LVswLTlhLWZBLUZdezEyfSk/JCJQChpMaXN0UGF5bWVudE1ldGhvZHNSZXNwb25zZRIyCg9wYXltZW50X21ldGhvZHMYASADKAsyGS5iaWxsaW5nLnYxLlBheW1lbnRNZXRob2QiYwoeU2V0RGVmYXVsdFBheW1lbnRNZXRob2RSZXF1ZXN0EhwKCnJlcXVlc3RfaWQYASABKAlCCLpIBXIDsAEBEiMKEXBheW1lbnRfbWV0aG9kX2lkGAIgASgJQgi6SAVyA7ABASJSCh9TZXREZWZhdWx0UGF5bWVudE1ldGhvZFJlc3BvbnNlEi8KDXN1YnNjcmlwdGlvbnMYASADKAsyGC5iaWxsaW5nLnYxLlN1YnNjcmlwdGlvbiJ5ChpEZXRhY2hQYXltZW50TWV0aG9kUmVxdWVzdBIcCgpyZXF1ZXN0X2lkGAEgASgJQgi6SAVyA7ABARIjChFwYXltZW50X21ldGhvZF9pZBgCIAEoCUIIukgFcgOwAQESGAoGcmVhc29uGAMgASgJQgi6SAVyAxiAAiI+ChtEZXRhY2hQYXltZW50TWV0aG9kUmVzcG9uc2USHwoXZW5kaW5nX3N1YnNjcmlwdGlvbl9pZHMYASADKAkyrwMKFFBheW1lbnRNZXRob2RTZXJ2aWNlEosBChJMaXN0UGF5bWVudE1ldGhvZHMSJS5iaWxsaW5nLnYxLkxpc3RQYXltZW50TWV0aG9kc1JlcXVlc3QaJi5iaWxsaW5nLnYxLkxpc3RQYXltZW50TWV0aG9kc1Jlc3BvbnNlIiaQAgGKtRgfEAEaDGJpbGxpbmcucmVhZBoNYmlsbGluZy53cml0ZRKJAQoXU2V0RGVmYXVsdFBheW1lbnRNZXRob2QSKi5iaWxsaW5nLnYxLlNldERlZmF1bHRQYXltZW50TWV0aG9kUmVxdWVzdBorLmJpbGxpbmcudjEuU2V0RGVmYXVsdFBheW1lbnRNZXRob2RSZXNwb25zZSIVirUYERABGg1iaWxsaW5nLndyaXRlEn0KE0RldGFjaFBheW1lbnRNZXRob2QSJi5iaWxsaW5nLnYxLkRldGFjaFBheW1lbnRNZXRob2RSZXF1ZXN0GicuYmlsbGluZy52MS5EZXRhY2hQYXltZW50TWV0aG9kUmVzcG9uc2UiFYq1GBEQARoNYmlsbGluZy53cml0ZWIGcHJvdG8z", [file_billing_options_v1_access, file_billing_v1_payment, file_billing_v1_subscription, file_buf_validate_validate]);
+  fileDesc("CidiaWxsaW5nL3YxL3BheW1lbnRfbWV0aG9kX3NlcnZpY2UucHJvdG8SCmJpbGxpbmcudjEibAoZTGlzdFBheW1lbnRNZXRob2RzUmVxdWVzdBJPCgd1c2VyX2lkGAEgASgJQj66SDtyOTI3XihbMC05YS1mQS1GXXs4fSgtWzAtOWEtZkEtRl17NH0pezN9LVswLTlhLWZBLUZdezEyfSk/JCJQChpMaXN0UGF5bWVudE1ldGhvZHNSZXNwb25zZRIyCg9wYXltZW50X21ldGhvZHMYASADKAsyGS5iaWxsaW5nLnYxLlBheW1lbnRNZXRob2QilAEKHlN0YXJ0UGF5bWVudE1ldGhvZFNldHVwUmVxdWVzdBIcCgpyZXF1ZXN0X2lkGAEgASgJQgi6SAVyA7ABARIhCg9zdWJzY3JpcHRpb25faWQYAiABKAlCCLpIBXIDsAEBEjEKCnJldHVybl91cmwYAyABKAlCHbpIGnIYGIAQMhNeKGh0dHBzPzovL1teIF0rKT8kIkkKH1N0YXJ0UGF5bWVudE1ldGhvZFNldHVwUmVzcG9uc2USJgoIY2hlY2tvdXQYASABKAsyFC5iaWxsaW5nLnYxLkNoZWNrb3V0ImMKHlNldERlZmF1bHRQYXltZW50TWV0aG9kUmVxdWVzdBIcCgpyZXF1ZXN0X2lkGAEgASgJQgi6SAVyA7ABARIjChFwYXltZW50X21ldGhvZF9pZBgCIAEoCUIIukgFcgOwAQEiUgofU2V0RGVmYXVsdFBheW1lbnRNZXRob2RSZXNwb25zZRIvCg1zdWJzY3JpcHRpb25zGAEgAygLMhguYmlsbGluZy52MS5TdWJzY3JpcHRpb24ieQoaRGV0YWNoUGF5bWVudE1ldGhvZFJlcXVlc3QSHAoKcmVxdWVzdF9pZBgBIAEoCUIIukgFcgOwAQESIwoRcGF5bWVudF9tZXRob2RfaWQYAiABKAlCCLpIBXIDsAEBEhgKBnJlYXNvbhgDIAEoCUIIukgFcgMYgAIiPgobRGV0YWNoUGF5bWVudE1ldGhvZFJlc3BvbnNlEh8KF2VuZGluZ19zdWJzY3JpcHRpb25faWRzGAEgAygJMrsEChRQYXltZW50TWV0aG9kU2VydmljZRKLAQoSTGlzdFBheW1lbnRNZXRob2RzEiUuYmlsbGluZy52MS5MaXN0UGF5bWVudE1ldGhvZHNSZXF1ZXN0GiYuYmlsbGluZy52MS5MaXN0UGF5bWVudE1ldGhvZHNSZXNwb25zZSImkAIBirUYHxABGgxiaWxsaW5nLnJlYWQaDWJpbGxpbmcud3JpdGUSiQEKF1N0YXJ0UGF5bWVudE1ldGhvZFNldHVwEiouYmlsbGluZy52MS5TdGFydFBheW1lbnRNZXRob2RTZXR1cFJlcXVlc3QaKy5iaWxsaW5nLnYxLlN0YXJ0UGF5bWVudE1ldGhvZFNldHVwUmVzcG9uc2UiFYq1GBEQARoNYmlsbGluZy53cml0ZRKJAQoXU2V0RGVmYXVsdFBheW1lbnRNZXRob2QSKi5iaWxsaW5nLnYxLlNldERlZmF1bHRQYXltZW50TWV0aG9kUmVxdWVzdBorLmJpbGxpbmcudjEuU2V0RGVmYXVsdFBheW1lbnRNZXRob2RSZXNwb25zZSIVirUYERABGg1iaWxsaW5nLndyaXRlEn0KE0RldGFjaFBheW1lbnRNZXRob2QSJi5iaWxsaW5nLnYxLkRldGFjaFBheW1lbnRNZXRob2RSZXF1ZXN0GicuYmlsbGluZy52MS5EZXRhY2hQYXltZW50TWV0aG9kUmVzcG9uc2UiFYq1GBEQARoNYmlsbGluZy53cml0ZWIGcHJvdG8z", [file_billing_options_v1_access, file_billing_v1_payment, file_billing_v1_subscription, file_buf_validate_validate]);
 
 /**
  * Whose methods.
@@ -61,6 +61,62 @@ export const ListPaymentMethodsResponseSchema: GenMessage<ListPaymentMethodsResp
   messageDesc(file_billing_v1_payment_method_service, 1);
 
 /**
+ * What the method is for.
+ *
+ * @generated from message billing.v1.StartPaymentMethodSetupRequest
+ */
+export type StartPaymentMethodSetupRequest = Message<"billing.v1.StartPaymentMethodSetupRequest"> & {
+  /**
+   * A UUID of the caller's choosing; the same id gives the same answer and has one effect.
+   *
+   * @generated from field: string request_id = 1;
+   */
+  requestId: string;
+
+  /**
+   * The subscription.
+   *
+   * @generated from field: string subscription_id = 2;
+   */
+  subscriptionId: string;
+
+  /**
+   * Where the page sends the viewer afterwards; optional.
+   *
+   * @generated from field: string return_url = 3;
+   */
+  returnUrl: string;
+};
+
+/**
+ * Describes the message billing.v1.StartPaymentMethodSetupRequest.
+ * Use `create(StartPaymentMethodSetupRequestSchema)` to create a new message.
+ */
+export const StartPaymentMethodSetupRequestSchema: GenMessage<StartPaymentMethodSetupRequest> = /*@__PURE__*/
+  messageDesc(file_billing_v1_payment_method_service, 2);
+
+/**
+ * Where the viewer goes on.
+ *
+ * @generated from message billing.v1.StartPaymentMethodSetupResponse
+ */
+export type StartPaymentMethodSetupResponse = Message<"billing.v1.StartPaymentMethodSetupResponse"> & {
+  /**
+   * The page.
+   *
+   * @generated from field: billing.v1.Checkout checkout = 1;
+   */
+  checkout?: Checkout | undefined;
+};
+
+/**
+ * Describes the message billing.v1.StartPaymentMethodSetupResponse.
+ * Use `create(StartPaymentMethodSetupResponseSchema)` to create a new message.
+ */
+export const StartPaymentMethodSetupResponseSchema: GenMessage<StartPaymentMethodSetupResponse> = /*@__PURE__*/
+  messageDesc(file_billing_v1_payment_method_service, 3);
+
+/**
  * Which method to charge.
  *
  * @generated from message billing.v1.SetDefaultPaymentMethodRequest
@@ -86,7 +142,7 @@ export type SetDefaultPaymentMethodRequest = Message<"billing.v1.SetDefaultPayme
  * Use `create(SetDefaultPaymentMethodRequestSchema)` to create a new message.
  */
 export const SetDefaultPaymentMethodRequestSchema: GenMessage<SetDefaultPaymentMethodRequest> = /*@__PURE__*/
-  messageDesc(file_billing_v1_payment_method_service, 2);
+  messageDesc(file_billing_v1_payment_method_service, 4);
 
 /**
  * What is charged with it from now on.
@@ -107,7 +163,7 @@ export type SetDefaultPaymentMethodResponse = Message<"billing.v1.SetDefaultPaym
  * Use `create(SetDefaultPaymentMethodResponseSchema)` to create a new message.
  */
 export const SetDefaultPaymentMethodResponseSchema: GenMessage<SetDefaultPaymentMethodResponse> = /*@__PURE__*/
-  messageDesc(file_billing_v1_payment_method_service, 3);
+  messageDesc(file_billing_v1_payment_method_service, 5);
 
 /**
  * Which method to remove.
@@ -142,7 +198,7 @@ export type DetachPaymentMethodRequest = Message<"billing.v1.DetachPaymentMethod
  * Use `create(DetachPaymentMethodRequestSchema)` to create a new message.
  */
 export const DetachPaymentMethodRequestSchema: GenMessage<DetachPaymentMethodRequest> = /*@__PURE__*/
-  messageDesc(file_billing_v1_payment_method_service, 4);
+  messageDesc(file_billing_v1_payment_method_service, 6);
 
 /**
  * What the removal changed.
@@ -163,7 +219,7 @@ export type DetachPaymentMethodResponse = Message<"billing.v1.DetachPaymentMetho
  * Use `create(DetachPaymentMethodResponseSchema)` to create a new message.
  */
 export const DetachPaymentMethodResponseSchema: GenMessage<DetachPaymentMethodResponse> = /*@__PURE__*/
-  messageDesc(file_billing_v1_payment_method_service, 5);
+  messageDesc(file_billing_v1_payment_method_service, 7);
 
 /**
  * How a viewer pays. A viewer sees and changes only their own; a service names the viewer.
@@ -180,6 +236,18 @@ export const PaymentMethodService: GenService<{
     methodKind: "unary";
     input: typeof ListPaymentMethodsRequestSchema;
     output: typeof ListPaymentMethodsResponseSchema;
+  },
+  /**
+   * Opens the payment system's page that saves another method for an open subscription and takes no money. When it is
+   * finished, the subscription is charged with it; one that owes money at once.
+   * Reasons: SUBSCRIPTION_NOT_FOUND, ILLEGAL_TRANSITION, PROVIDER_UNAVAILABLE.
+   *
+   * @generated from rpc billing.v1.PaymentMethodService.StartPaymentMethodSetup
+   */
+  startPaymentMethodSetup: {
+    methodKind: "unary";
+    input: typeof StartPaymentMethodSetupRequestSchema;
+    output: typeof StartPaymentMethodSetupResponseSchema;
   },
   /**
    * Charges the viewer's open subscriptions with this saved method from now on; one that owes money is charged at once.

@@ -14,7 +14,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file billing/v1/payment.proto.
  */
 export const file_billing_v1_payment: GenFile = /*@__PURE__*/
-  fileDesc("ChhiaWxsaW5nL3YxL3BheW1lbnQucHJvdG8SCmJpbGxpbmcudjEi9AIKB1BheW1lbnQSCgoCaWQYASABKAkSFwoPc3Vic2NyaXB0aW9uX2lkGAIgASgJEg8KB3B1cnBvc2UYAyABKAkSIQoGYW1vdW50GAQgASgLMhEuYmlsbGluZy52MS5Nb25leRIjCghyZWZ1bmRlZBgFIAEoCzIRLmJpbGxpbmcudjEuTW9uZXkSKQoGc3RhdHVzGAYgASgOMhkuYmlsbGluZy52MS5QYXltZW50U3RhdHVzEjAKDHBlcmlvZF9zdGFydBgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKcGVyaW9kX2VuZBgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKY3JlYXRlZF9hdBgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKc2V0dGxlZF9hdBgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAipAEKDVBheW1lbnRNZXRob2QSCgoCaWQYASABKAkSDQoFYnJhbmQYAiABKAkSDQoFbGFzdDQYAyABKAkSFAoMZXhwaXJ5X21vbnRoGAQgASgFEhMKC2V4cGlyeV95ZWFyGAUgASgFEg4KBmluX3VzZRgGIAEoCBIuCgpjcmVhdGVkX2F0GAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCqCAQoNUGF5bWVudFN0YXR1cxIeChpQQVlNRU5UX1NUQVRVU19VTlNQRUNJRklFRBAAEhoKFlBBWU1FTlRfU1RBVFVTX1BFTkRJTkcQARIcChhQQVlNRU5UX1NUQVRVU19TVUNDRUVERUQQAhIXChNQQVlNRU5UX1NUQVRVU19WT0lEEANiBnByb3RvMw", [file_billing_v1_money, file_google_protobuf_timestamp]);
+  fileDesc("ChhiaWxsaW5nL3YxL3BheW1lbnQucHJvdG8SCmJpbGxpbmcudjEi9AIKB1BheW1lbnQSCgoCaWQYASABKAkSFwoPc3Vic2NyaXB0aW9uX2lkGAIgASgJEg8KB3B1cnBvc2UYAyABKAkSIQoGYW1vdW50GAQgASgLMhEuYmlsbGluZy52MS5Nb25leRIjCghyZWZ1bmRlZBgFIAEoCzIRLmJpbGxpbmcudjEuTW9uZXkSKQoGc3RhdHVzGAYgASgOMhkuYmlsbGluZy52MS5QYXltZW50U3RhdHVzEjAKDHBlcmlvZF9zdGFydBgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKcGVyaW9kX2VuZBgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKY3JlYXRlZF9hdBgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKc2V0dGxlZF9hdBgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAipAEKDVBheW1lbnRNZXRob2QSCgoCaWQYASABKAkSDQoFYnJhbmQYAiABKAkSDQoFbGFzdDQYAyABKAkSFAoMZXhwaXJ5X21vbnRoGAQgASgFEhMKC2V4cGlyeV95ZWFyGAUgASgFEg4KBmluX3VzZRgGIAEoCBIuCgpjcmVhdGVkX2F0GAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJHCghDaGVja291dBILCgN1cmwYASABKAkSLgoKZXhwaXJlc19hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAqggEKDVBheW1lbnRTdGF0dXMSHgoaUEFZTUVOVF9TVEFUVVNfVU5TUEVDSUZJRUQQABIaChZQQVlNRU5UX1NUQVRVU19QRU5ESU5HEAESHAoYUEFZTUVOVF9TVEFUVVNfU1VDQ0VFREVEEAISFwoTUEFZTUVOVF9TVEFUVVNfVk9JRBADYgZwcm90bzM", [file_billing_v1_money, file_google_protobuf_timestamp]);
 
 /**
  * Money owed for one purpose of one subscription.
@@ -162,6 +162,34 @@ export type PaymentMethod = Message<"billing.v1.PaymentMethod"> & {
  */
 export const PaymentMethodSchema: GenMessage<PaymentMethod> = /*@__PURE__*/
   messageDesc(file_billing_v1_payment, 1);
+
+/**
+ * The payment system's page, for a payment or for saving a method.
+ *
+ * @generated from message billing.v1.Checkout
+ */
+export type Checkout = Message<"billing.v1.Checkout"> & {
+  /**
+   * Its address.
+   *
+   * @generated from field: string url = 1;
+   */
+  url: string;
+
+  /**
+   * The page is dead from then on.
+   *
+   * @generated from field: google.protobuf.Timestamp expires_at = 2;
+   */
+  expiresAt?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message billing.v1.Checkout.
+ * Use `create(CheckoutSchema)` to create a new message.
+ */
+export const CheckoutSchema: GenMessage<Checkout> = /*@__PURE__*/
+  messageDesc(file_billing_v1_payment, 2);
 
 /**
  * Whether money that is owed was taken.

@@ -12,7 +12,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file billing/v1/plan.proto.
  */
 export const file_billing_v1_plan: GenFile = /*@__PURE__*/
-  fileDesc("ChViaWxsaW5nL3YxL3BsYW4ucHJvdG8SCmJpbGxpbmcudjEijgEKBFBsYW4SCgoCaWQYASABKAkSDAoEY29kZRgCIAEoCRIMCgRuYW1lGAMgASgJEhMKC2Rlc2NyaXB0aW9uGAQgASgJEhAKCGZlYXR1cmVzGAUgAygJEhQKDHByb2R1Y3RfbGluZRgGIAEoCRIhCgZwcmljZXMYByADKAsyES5iaWxsaW5nLnYxLlByaWNlIn8KBVByaWNlEgoKAmlkGAEgASgJEiEKBmFtb3VudBgCIAEoCzIRLmJpbGxpbmcudjEuTW9uZXkSLwoNaW50ZXJ2YWxfdW5pdBgDIAEoDjIYLmJpbGxpbmcudjEuSW50ZXJ2YWxVbml0EhYKDmludGVydmFsX2NvdW50GAQgASgFKo0BCgxJbnRlcnZhbFVuaXQSHQoZSU5URVJWQUxfVU5JVF9VTlNQRUNJRklFRBAAEhUKEUlOVEVSVkFMX1VOSVRfREFZEAESFgoSSU5URVJWQUxfVU5JVF9XRUVLEAISFwoTSU5URVJWQUxfVU5JVF9NT05USBADEhYKEklOVEVSVkFMX1VOSVRfWUVBUhAEYgZwcm90bzM", [file_billing_v1_money]);
+  fileDesc("ChViaWxsaW5nL3YxL3BsYW4ucHJvdG8SCmJpbGxpbmcudjEiogEKBFBsYW4SCgoCaWQYASABKAkSDAoEY29kZRgCIAEoCRIMCgRuYW1lGAMgASgJEhMKC2Rlc2NyaXB0aW9uGAQgASgJEhAKCGZlYXR1cmVzGAUgAygJEhQKDHByb2R1Y3RfbGluZRgGIAEoCRIhCgZwcmljZXMYByADKAsyES5iaWxsaW5nLnYxLlByaWNlEhIKCnRyaWFsX2RheXMYCCABKAUifwoFUHJpY2USCgoCaWQYASABKAkSIQoGYW1vdW50GAIgASgLMhEuYmlsbGluZy52MS5Nb25leRIvCg1pbnRlcnZhbF91bml0GAMgASgOMhguYmlsbGluZy52MS5JbnRlcnZhbFVuaXQSFgoOaW50ZXJ2YWxfY291bnQYBCABKAUqjQEKDEludGVydmFsVW5pdBIdChlJTlRFUlZBTF9VTklUX1VOU1BFQ0lGSUVEEAASFQoRSU5URVJWQUxfVU5JVF9EQVkQARIWChJJTlRFUlZBTF9VTklUX1dFRUsQAhIXChNJTlRFUlZBTF9VTklUX01PTlRIEAMSFgoSSU5URVJWQUxfVU5JVF9ZRUFSEARiBnByb3RvMw", [file_billing_v1_money]);
 
 /**
  * A kind of subscription on sale.
@@ -68,6 +68,13 @@ export type Plan = Message<"billing.v1.Plan"> & {
    * @generated from field: repeated billing.v1.Price prices = 7;
    */
   prices: Price[];
+
+  /**
+   * Days without payment before the first period, once per viewer; 0 for none.
+   *
+   * @generated from field: int32 trial_days = 8;
+   */
+  trialDays: number;
 };
 
 /**

@@ -7,20 +7,18 @@ import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf
 import { file_billing_options_v1_access } from "../options/v1/access_pb.ts";
 import type { Money } from "./money_pb.ts";
 import { file_billing_v1_money } from "./money_pb.ts";
-import type { Payment } from "./payment_pb.ts";
+import type { Checkout, Payment } from "./payment_pb.ts";
 import { file_billing_v1_payment } from "./payment_pb.ts";
 import type { Subscription, SubscriptionEvent } from "./subscription_pb.ts";
 import { file_billing_v1_subscription } from "./subscription_pb.ts";
 import { file_buf_validate_validate } from "../../buf/validate/validate_pb.ts";
-import type { Timestamp } from "@bufbuild/protobuf/wkt";
-import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
 /**
  * Describes the file billing/v1/subscription_service.proto.
  */
 export const file_billing_v1_subscription_service: GenFile = /*@__PURE__*/
-  fileDesc("CiViaWxsaW5nL3YxL3N1YnNjcmlwdGlvbl9zZXJ2aWNlLnByb3RvEgpiaWxsaW5nLnYxIlYKE1JldHJ5UGF5bWVudFJlcXVlc3QSHAoKcmVxdWVzdF9pZBgBIAEoCUIIukgFcgOwAQESIQoPc3Vic2NyaXB0aW9uX2lkGAIgASgJQgi6SAVyA7ABASJGChRSZXRyeVBheW1lbnRSZXNwb25zZRIuCgxzdWJzY3JpcHRpb24YASABKAsyGC5iaWxsaW5nLnYxLlN1YnNjcmlwdGlvbiKjAQoTTGlzdFBheW1lbnRzUmVxdWVzdBJPCgd1c2VyX2lkGAEgASgJQj66SDtyOTI3XihbMC05YS1mQS1GXXs4fSgtWzAtOWEtZkEtRl17NH0pezN9LVswLTlhLWZBLUZdezEyfSk/JBIdCglwYWdlX3NpemUYAiABKAVCCrpIBxoFGPQDKAASHAoKcGFnZV90b2tlbhgDIAEoCUIIukgFcgMYgAQiVgoUTGlzdFBheW1lbnRzUmVzcG9uc2USJQoIcGF5bWVudHMYASADKAsyEy5iaWxsaW5nLnYxLlBheW1lbnQSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJItABChBTdWJzY3JpYmVSZXF1ZXN0EhwKCnJlcXVlc3RfaWQYASABKAlCCLpIBXIDsAEBEhoKCHByaWNlX2lkGAIgASgJQgi6SAVyA7ABARJPCgd1c2VyX2lkGAMgASgJQj66SDtyOTI3XihbMC05YS1mQS1GXXs4fSgtWzAtOWEtZkEtRl17NH0pezN9LVswLTlhLWZBLUZdezEyfSk/JBIxCgpyZXR1cm5fdXJsGAQgASgJQh26SBpyGBiAEDITXihodHRwcz86Ly9bXiBdKyk/JCJrChFTdWJzY3JpYmVSZXNwb25zZRIuCgxzdWJzY3JpcHRpb24YASABKAsyGC5iaWxsaW5nLnYxLlN1YnNjcmlwdGlvbhImCghjaGVja291dBgCIAEoCzIULmJpbGxpbmcudjEuQ2hlY2tvdXQiRwoIQ2hlY2tvdXQSCwoDdXJsGAEgASgJEi4KCmV4cGlyZXNfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIjsKFkdldFN1YnNjcmlwdGlvblJlcXVlc3QSIQoPc3Vic2NyaXB0aW9uX2lkGAEgASgJQgi6SAVyA7ABASJJChdHZXRTdWJzY3JpcHRpb25SZXNwb25zZRIuCgxzdWJzY3JpcHRpb24YASABKAsyGC5iaWxsaW5nLnYxLlN1YnNjcmlwdGlvbiKoAQoYTGlzdFN1YnNjcmlwdGlvbnNSZXF1ZXN0Ek8KB3VzZXJfaWQYASABKAlCPrpIO3I5MjdeKFswLTlhLWZBLUZdezh9KC1bMC05YS1mQS1GXXs0fSl7M30tWzAtOWEtZkEtRl17MTJ9KT8kEh0KCXBhZ2Vfc2l6ZRgCIAEoBUIKukgHGgUY9AMoABIcCgpwYWdlX3Rva2VuGAMgASgJQgi6SAVyAxiABCJlChlMaXN0U3Vic2NyaXB0aW9uc1Jlc3BvbnNlEi8KDXN1YnNjcmlwdGlvbnMYASADKAsyGC5iaWxsaW5nLnYxLlN1YnNjcmlwdGlvbhIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkifwodTGlzdFN1YnNjcmlwdGlvbkV2ZW50c1JlcXVlc3QSIQoPc3Vic2NyaXB0aW9uX2lkGAEgASgJQgi6SAVyA7ABARIdCglwYWdlX3NpemUYAiABKAVCCrpIBxoFGPQDKAASHAoKcGFnZV90b2tlbhgDIAEoCUIIukgFcgMYgAQiaAoeTGlzdFN1YnNjcmlwdGlvbkV2ZW50c1Jlc3BvbnNlEi0KBmV2ZW50cxgBIAMoCzIdLmJpbGxpbmcudjEuU3Vic2NyaXB0aW9uRXZlbnQSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIrABChlDYW5jZWxTdWJzY3JpcHRpb25SZXF1ZXN0EhwKCnJlcXVlc3RfaWQYASABKAlCCLpIBXIDsAEBEiEKD3N1YnNjcmlwdGlvbl9pZBgCIAEoCUIIukgFcgOwAQESOAoJZWZmZWN0aXZlGAMgASgOMhsuYmlsbGluZy52MS5DYW5jZWxFZmZlY3RpdmVCCLpIBYIBAhABEhgKBnJlYXNvbhgEIAEoCUIIukgFcgMYgAIibwoaQ2FuY2VsU3Vic2NyaXB0aW9uUmVzcG9uc2USLgoMc3Vic2NyaXB0aW9uGAEgASgLMhguYmlsbGluZy52MS5TdWJzY3JpcHRpb24SIQoGcmVmdW5kGAIgASgLMhEuYmlsbGluZy52MS5Nb25leSJcChlSZXN1bWVTdWJzY3JpcHRpb25SZXF1ZXN0EhwKCnJlcXVlc3RfaWQYASABKAlCCLpIBXIDsAEBEiEKD3N1YnNjcmlwdGlvbl9pZBgCIAEoCUIIukgFcgOwAQEiTAoaUmVzdW1lU3Vic2NyaXB0aW9uUmVzcG9uc2USLgoMc3Vic2NyaXB0aW9uGAEgASgLMhguYmlsbGluZy52MS5TdWJzY3JpcHRpb24qcQoPQ2FuY2VsRWZmZWN0aXZlEiAKHENBTkNFTF9FRkZFQ1RJVkVfVU5TUEVDSUZJRUQQABIiCh5DQU5DRUxfRUZGRUNUSVZFX0FUX1BFUklPRF9FTkQQARIYChRDQU5DRUxfRUZGRUNUSVZFX05PVxACMv0HChNTdWJzY3JpcHRpb25TZXJ2aWNlEl8KCVN1YnNjcmliZRIcLmJpbGxpbmcudjEuU3Vic2NyaWJlUmVxdWVzdBodLmJpbGxpbmcudjEuU3Vic2NyaWJlUmVzcG9uc2UiFYq1GBEQARoNYmlsbGluZy53cml0ZRKCAQoPR2V0U3Vic2NyaXB0aW9uEiIuYmlsbGluZy52MS5HZXRTdWJzY3JpcHRpb25SZXF1ZXN0GiMuYmlsbGluZy52MS5HZXRTdWJzY3JpcHRpb25SZXNwb25zZSImkAIBirUYHxABGgxiaWxsaW5nLnJlYWQaDWJpbGxpbmcud3JpdGUSiAEKEUxpc3RTdWJzY3JpcHRpb25zEiQuYmlsbGluZy52MS5MaXN0U3Vic2NyaXB0aW9uc1JlcXVlc3QaJS5iaWxsaW5nLnYxLkxpc3RTdWJzY3JpcHRpb25zUmVzcG9uc2UiJpACAYq1GB8QARoMYmlsbGluZy5yZWFkGg1iaWxsaW5nLndyaXRlEpcBChZMaXN0U3Vic2NyaXB0aW9uRXZlbnRzEikuYmlsbGluZy52MS5MaXN0U3Vic2NyaXB0aW9uRXZlbnRzUmVxdWVzdBoqLmJpbGxpbmcudjEuTGlzdFN1YnNjcmlwdGlvbkV2ZW50c1Jlc3BvbnNlIiaQAgGKtRgfEAEaDGJpbGxpbmcucmVhZBoNYmlsbGluZy53cml0ZRJ6ChJDYW5jZWxTdWJzY3JpcHRpb24SJS5iaWxsaW5nLnYxLkNhbmNlbFN1YnNjcmlwdGlvblJlcXVlc3QaJi5iaWxsaW5nLnYxLkNhbmNlbFN1YnNjcmlwdGlvblJlc3BvbnNlIhWKtRgREAEaDWJpbGxpbmcud3JpdGUSegoSUmVzdW1lU3Vic2NyaXB0aW9uEiUuYmlsbGluZy52MS5SZXN1bWVTdWJzY3JpcHRpb25SZXF1ZXN0GiYuYmlsbGluZy52MS5SZXN1bWVTdWJzY3JpcHRpb25SZXNwb25zZSIVirUYERABGg1iaWxsaW5nLndyaXRlEmgKDFJldHJ5UGF5bWVudBIfLmJpbGxpbmcudjEuUmV0cnlQYXltZW50UmVxdWVzdBogLmJpbGxpbmcudjEuUmV0cnlQYXltZW50UmVzcG9uc2UiFYq1GBEQARoNYmlsbGluZy53cml0ZRJ5CgxMaXN0UGF5bWVudHMSHy5iaWxsaW5nLnYxLkxpc3RQYXltZW50c1JlcXVlc3QaIC5iaWxsaW5nLnYxLkxpc3RQYXltZW50c1Jlc3BvbnNlIiaQAgGKtRgfEAEaDGJpbGxpbmcucmVhZBoNYmlsbGluZy53cml0ZWIGcHJvdG8z", [file_billing_options_v1_access, file_billing_v1_money, file_billing_v1_payment, file_billing_v1_subscription, file_buf_validate_validate, file_google_protobuf_timestamp]);
+  fileDesc("CiViaWxsaW5nL3YxL3N1YnNjcmlwdGlvbl9zZXJ2aWNlLnByb3RvEgpiaWxsaW5nLnYxIlYKE1JldHJ5UGF5bWVudFJlcXVlc3QSHAoKcmVxdWVzdF9pZBgBIAEoCUIIukgFcgOwAQESIQoPc3Vic2NyaXB0aW9uX2lkGAIgASgJQgi6SAVyA7ABASJGChRSZXRyeVBheW1lbnRSZXNwb25zZRIuCgxzdWJzY3JpcHRpb24YASABKAsyGC5iaWxsaW5nLnYxLlN1YnNjcmlwdGlvbiKjAQoTTGlzdFBheW1lbnRzUmVxdWVzdBJPCgd1c2VyX2lkGAEgASgJQj66SDtyOTI3XihbMC05YS1mQS1GXXs4fSgtWzAtOWEtZkEtRl17NH0pezN9LVswLTlhLWZBLUZdezEyfSk/JBIdCglwYWdlX3NpemUYAiABKAVCCrpIBxoFGPQDKAASHAoKcGFnZV90b2tlbhgDIAEoCUIIukgFcgMYgAQiVgoUTGlzdFBheW1lbnRzUmVzcG9uc2USJQoIcGF5bWVudHMYASADKAsyEy5iaWxsaW5nLnYxLlBheW1lbnQSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIuQBChBTdWJzY3JpYmVSZXF1ZXN0EhwKCnJlcXVlc3RfaWQYASABKAlCCLpIBXIDsAEBEhoKCHByaWNlX2lkGAIgASgJQgi6SAVyA7ABARJPCgd1c2VyX2lkGAMgASgJQj66SDtyOTI3XihbMC05YS1mQS1GXXs4fSgtWzAtOWEtZkEtRl17NH0pezN9LVswLTlhLWZBLUZdezEyfSk/JBIxCgpyZXR1cm5fdXJsGAQgASgJQh26SBpyGBiAEDITXihodHRwcz86Ly9bXiBdKyk/JBISCgp3aXRoX3RyaWFsGAUgASgIImsKEVN1YnNjcmliZVJlc3BvbnNlEi4KDHN1YnNjcmlwdGlvbhgBIAEoCzIYLmJpbGxpbmcudjEuU3Vic2NyaXB0aW9uEiYKCGNoZWNrb3V0GAIgASgLMhQuYmlsbGluZy52MS5DaGVja291dCI7ChZHZXRTdWJzY3JpcHRpb25SZXF1ZXN0EiEKD3N1YnNjcmlwdGlvbl9pZBgBIAEoCUIIukgFcgOwAQEiSQoXR2V0U3Vic2NyaXB0aW9uUmVzcG9uc2USLgoMc3Vic2NyaXB0aW9uGAEgASgLMhguYmlsbGluZy52MS5TdWJzY3JpcHRpb24iqAEKGExpc3RTdWJzY3JpcHRpb25zUmVxdWVzdBJPCgd1c2VyX2lkGAEgASgJQj66SDtyOTI3XihbMC05YS1mQS1GXXs4fSgtWzAtOWEtZkEtRl17NH0pezN9LVswLTlhLWZBLUZdezEyfSk/JBIdCglwYWdlX3NpemUYAiABKAVCCrpIBxoFGPQDKAASHAoKcGFnZV90b2tlbhgDIAEoCUIIukgFcgMYgAQiZQoZTGlzdFN1YnNjcmlwdGlvbnNSZXNwb25zZRIvCg1zdWJzY3JpcHRpb25zGAEgAygLMhguYmlsbGluZy52MS5TdWJzY3JpcHRpb24SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIn8KHUxpc3RTdWJzY3JpcHRpb25FdmVudHNSZXF1ZXN0EiEKD3N1YnNjcmlwdGlvbl9pZBgBIAEoCUIIukgFcgOwAQESHQoJcGFnZV9zaXplGAIgASgFQgq6SAcaBRj0AygAEhwKCnBhZ2VfdG9rZW4YAyABKAlCCLpIBXIDGIAEImgKHkxpc3RTdWJzY3JpcHRpb25FdmVudHNSZXNwb25zZRItCgZldmVudHMYASADKAsyHS5iaWxsaW5nLnYxLlN1YnNjcmlwdGlvbkV2ZW50EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSKwAQoZQ2FuY2VsU3Vic2NyaXB0aW9uUmVxdWVzdBIcCgpyZXF1ZXN0X2lkGAEgASgJQgi6SAVyA7ABARIhCg9zdWJzY3JpcHRpb25faWQYAiABKAlCCLpIBXIDsAEBEjgKCWVmZmVjdGl2ZRgDIAEoDjIbLmJpbGxpbmcudjEuQ2FuY2VsRWZmZWN0aXZlQgi6SAWCAQIQARIYCgZyZWFzb24YBCABKAlCCLpIBXIDGIACIm8KGkNhbmNlbFN1YnNjcmlwdGlvblJlc3BvbnNlEi4KDHN1YnNjcmlwdGlvbhgBIAEoCzIYLmJpbGxpbmcudjEuU3Vic2NyaXB0aW9uEiEKBnJlZnVuZBgCIAEoCzIRLmJpbGxpbmcudjEuTW9uZXkiXAoZUmVzdW1lU3Vic2NyaXB0aW9uUmVxdWVzdBIcCgpyZXF1ZXN0X2lkGAEgASgJQgi6SAVyA7ABARIhCg9zdWJzY3JpcHRpb25faWQYAiABKAlCCLpIBXIDsAEBIkwKGlJlc3VtZVN1YnNjcmlwdGlvblJlc3BvbnNlEi4KDHN1YnNjcmlwdGlvbhgBIAEoCzIYLmJpbGxpbmcudjEuU3Vic2NyaXB0aW9uKnEKD0NhbmNlbEVmZmVjdGl2ZRIgChxDQU5DRUxfRUZGRUNUSVZFX1VOU1BFQ0lGSUVEEAASIgoeQ0FOQ0VMX0VGRkVDVElWRV9BVF9QRVJJT0RfRU5EEAESGAoUQ0FOQ0VMX0VGRkVDVElWRV9OT1cQAjL9BwoTU3Vic2NyaXB0aW9uU2VydmljZRJfCglTdWJzY3JpYmUSHC5iaWxsaW5nLnYxLlN1YnNjcmliZVJlcXVlc3QaHS5iaWxsaW5nLnYxLlN1YnNjcmliZVJlc3BvbnNlIhWKtRgREAEaDWJpbGxpbmcud3JpdGUSggEKD0dldFN1YnNjcmlwdGlvbhIiLmJpbGxpbmcudjEuR2V0U3Vic2NyaXB0aW9uUmVxdWVzdBojLmJpbGxpbmcudjEuR2V0U3Vic2NyaXB0aW9uUmVzcG9uc2UiJpACAYq1GB8QARoMYmlsbGluZy5yZWFkGg1iaWxsaW5nLndyaXRlEogBChFMaXN0U3Vic2NyaXB0aW9ucxIkLmJpbGxpbmcudjEuTGlzdFN1YnNjcmlwdGlvbnNSZXF1ZXN0GiUuYmlsbGluZy52MS5MaXN0U3Vic2NyaXB0aW9uc1Jlc3BvbnNlIiaQAgGKtRgfEAEaDGJpbGxpbmcucmVhZBoNYmlsbGluZy53cml0ZRKXAQoWTGlzdFN1YnNjcmlwdGlvbkV2ZW50cxIpLmJpbGxpbmcudjEuTGlzdFN1YnNjcmlwdGlvbkV2ZW50c1JlcXVlc3QaKi5iaWxsaW5nLnYxLkxpc3RTdWJzY3JpcHRpb25FdmVudHNSZXNwb25zZSImkAIBirUYHxABGgxiaWxsaW5nLnJlYWQaDWJpbGxpbmcud3JpdGUSegoSQ2FuY2VsU3Vic2NyaXB0aW9uEiUuYmlsbGluZy52MS5DYW5jZWxTdWJzY3JpcHRpb25SZXF1ZXN0GiYuYmlsbGluZy52MS5DYW5jZWxTdWJzY3JpcHRpb25SZXNwb25zZSIVirUYERABGg1iaWxsaW5nLndyaXRlEnoKElJlc3VtZVN1YnNjcmlwdGlvbhIlLmJpbGxpbmcudjEuUmVzdW1lU3Vic2NyaXB0aW9uUmVxdWVzdBomLmJpbGxpbmcudjEuUmVzdW1lU3Vic2NyaXB0aW9uUmVzcG9uc2UiFYq1GBEQARoNYmlsbGluZy53cml0ZRJoCgxSZXRyeVBheW1lbnQSHy5iaWxsaW5nLnYxLlJldHJ5UGF5bWVudFJlcXVlc3QaIC5iaWxsaW5nLnYxLlJldHJ5UGF5bWVudFJlc3BvbnNlIhWKtRgREAEaDWJpbGxpbmcud3JpdGUSeQoMTGlzdFBheW1lbnRzEh8uYmlsbGluZy52MS5MaXN0UGF5bWVudHNSZXF1ZXN0GiAuYmlsbGluZy52MS5MaXN0UGF5bWVudHNSZXNwb25zZSImkAIBirUYHxABGgxiaWxsaW5nLnJlYWQaDWJpbGxpbmcud3JpdGViBnByb3RvMw", [file_billing_options_v1_access, file_billing_v1_money, file_billing_v1_payment, file_billing_v1_subscription, file_buf_validate_validate]);
 
 /**
  * Which subscription to try again.
@@ -167,6 +165,15 @@ export type SubscribeRequest = Message<"billing.v1.SubscribeRequest"> & {
    * @generated from field: string return_url = 4;
    */
   returnUrl: string;
+
+  /**
+   * Begin with the plan's trial: the page only saves the method, and the first payment follows at the trial's end.
+   * TRIAL_NOT_AVAILABLE where the plan has none or the viewer had one. Whether the card had one is known only when it
+   * is saved: then the subscription expires, and nothing is ever charged.
+   *
+   * @generated from field: bool with_trial = 5;
+   */
+  withTrial: boolean;
 };
 
 /**
@@ -205,34 +212,6 @@ export const SubscribeResponseSchema: GenMessage<SubscribeResponse> = /*@__PURE_
   messageDesc(file_billing_v1_subscription_service, 5);
 
 /**
- * The payment system's page for a payment.
- *
- * @generated from message billing.v1.Checkout
- */
-export type Checkout = Message<"billing.v1.Checkout"> & {
-  /**
-   * Its address.
-   *
-   * @generated from field: string url = 1;
-   */
-  url: string;
-
-  /**
-   * The page is dead from then on.
-   *
-   * @generated from field: google.protobuf.Timestamp expires_at = 2;
-   */
-  expiresAt?: Timestamp | undefined;
-};
-
-/**
- * Describes the message billing.v1.Checkout.
- * Use `create(CheckoutSchema)` to create a new message.
- */
-export const CheckoutSchema: GenMessage<Checkout> = /*@__PURE__*/
-  messageDesc(file_billing_v1_subscription_service, 6);
-
-/**
  * Which subscription.
  *
  * @generated from message billing.v1.GetSubscriptionRequest
@@ -251,7 +230,7 @@ export type GetSubscriptionRequest = Message<"billing.v1.GetSubscriptionRequest"
  * Use `create(GetSubscriptionRequestSchema)` to create a new message.
  */
 export const GetSubscriptionRequestSchema: GenMessage<GetSubscriptionRequest> = /*@__PURE__*/
-  messageDesc(file_billing_v1_subscription_service, 7);
+  messageDesc(file_billing_v1_subscription_service, 6);
 
 /**
  * The subscription.
@@ -272,7 +251,7 @@ export type GetSubscriptionResponse = Message<"billing.v1.GetSubscriptionRespons
  * Use `create(GetSubscriptionResponseSchema)` to create a new message.
  */
 export const GetSubscriptionResponseSchema: GenMessage<GetSubscriptionResponse> = /*@__PURE__*/
-  messageDesc(file_billing_v1_subscription_service, 8);
+  messageDesc(file_billing_v1_subscription_service, 7);
 
 /**
  * Whose subscriptions.
@@ -307,7 +286,7 @@ export type ListSubscriptionsRequest = Message<"billing.v1.ListSubscriptionsRequ
  * Use `create(ListSubscriptionsRequestSchema)` to create a new message.
  */
 export const ListSubscriptionsRequestSchema: GenMessage<ListSubscriptionsRequest> = /*@__PURE__*/
-  messageDesc(file_billing_v1_subscription_service, 9);
+  messageDesc(file_billing_v1_subscription_service, 8);
 
 /**
  * One page.
@@ -335,7 +314,7 @@ export type ListSubscriptionsResponse = Message<"billing.v1.ListSubscriptionsRes
  * Use `create(ListSubscriptionsResponseSchema)` to create a new message.
  */
 export const ListSubscriptionsResponseSchema: GenMessage<ListSubscriptionsResponse> = /*@__PURE__*/
-  messageDesc(file_billing_v1_subscription_service, 10);
+  messageDesc(file_billing_v1_subscription_service, 9);
 
 /**
  * Which history.
@@ -370,7 +349,7 @@ export type ListSubscriptionEventsRequest = Message<"billing.v1.ListSubscription
  * Use `create(ListSubscriptionEventsRequestSchema)` to create a new message.
  */
 export const ListSubscriptionEventsRequestSchema: GenMessage<ListSubscriptionEventsRequest> = /*@__PURE__*/
-  messageDesc(file_billing_v1_subscription_service, 11);
+  messageDesc(file_billing_v1_subscription_service, 10);
 
 /**
  * One page.
@@ -398,7 +377,7 @@ export type ListSubscriptionEventsResponse = Message<"billing.v1.ListSubscriptio
  * Use `create(ListSubscriptionEventsResponseSchema)` to create a new message.
  */
 export const ListSubscriptionEventsResponseSchema: GenMessage<ListSubscriptionEventsResponse> = /*@__PURE__*/
-  messageDesc(file_billing_v1_subscription_service, 12);
+  messageDesc(file_billing_v1_subscription_service, 11);
 
 /**
  * What to cancel, and when.
@@ -440,7 +419,7 @@ export type CancelSubscriptionRequest = Message<"billing.v1.CancelSubscriptionRe
  * Use `create(CancelSubscriptionRequestSchema)` to create a new message.
  */
 export const CancelSubscriptionRequestSchema: GenMessage<CancelSubscriptionRequest> = /*@__PURE__*/
-  messageDesc(file_billing_v1_subscription_service, 13);
+  messageDesc(file_billing_v1_subscription_service, 12);
 
 /**
  * What it is now.
@@ -468,7 +447,7 @@ export type CancelSubscriptionResponse = Message<"billing.v1.CancelSubscriptionR
  * Use `create(CancelSubscriptionResponseSchema)` to create a new message.
  */
 export const CancelSubscriptionResponseSchema: GenMessage<CancelSubscriptionResponse> = /*@__PURE__*/
-  messageDesc(file_billing_v1_subscription_service, 14);
+  messageDesc(file_billing_v1_subscription_service, 13);
 
 /**
  * What to resume.
@@ -496,7 +475,7 @@ export type ResumeSubscriptionRequest = Message<"billing.v1.ResumeSubscriptionRe
  * Use `create(ResumeSubscriptionRequestSchema)` to create a new message.
  */
 export const ResumeSubscriptionRequestSchema: GenMessage<ResumeSubscriptionRequest> = /*@__PURE__*/
-  messageDesc(file_billing_v1_subscription_service, 15);
+  messageDesc(file_billing_v1_subscription_service, 14);
 
 /**
  * What it is now.
@@ -517,7 +496,7 @@ export type ResumeSubscriptionResponse = Message<"billing.v1.ResumeSubscriptionR
  * Use `create(ResumeSubscriptionResponseSchema)` to create a new message.
  */
 export const ResumeSubscriptionResponseSchema: GenMessage<ResumeSubscriptionResponse> = /*@__PURE__*/
-  messageDesc(file_billing_v1_subscription_service, 16);
+  messageDesc(file_billing_v1_subscription_service, 15);
 
 /**
  * When a cancellation takes effect.
@@ -569,7 +548,8 @@ export const SubscriptionService: GenService<{
   /**
    * Takes out a subscription and returns the payment system's page. The subscription is INCOMPLETE until the payment
    * system tells of success. Asking again for the same price returns the live page again.
-   * Reasons: PLAN_NOT_FOUND, SUBSCRIPTION_EXISTS, PROVIDER_UNAVAILABLE, REQUEST_ID_REUSED, REQUEST_IN_PROGRESS.
+   * Reasons: PLAN_NOT_FOUND, SUBSCRIPTION_EXISTS, TRIAL_NOT_AVAILABLE, PROVIDER_UNAVAILABLE, REQUEST_ID_REUSED,
+   * REQUEST_IN_PROGRESS.
    *
    * @generated from rpc billing.v1.SubscriptionService.Subscribe
    */

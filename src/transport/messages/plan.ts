@@ -16,7 +16,7 @@ const units: Record<IntervalUnit, ProtoUnit> = {
 
 /** A plan with its loaded prices. */
 export function toPlanMessage(plan: Plan): MessageInitShape<typeof PlanSchema> {
-  const { id, code, name, description, features, productLine } = plan;
+  const { id, code, name, description, features, productLine, trialDays } = plan;
   const prices = plan.prices.getItems().map((price) =>
     toPriceMessage({
       id: price.id,
@@ -25,7 +25,7 @@ export function toPlanMessage(plan: Plan): MessageInitShape<typeof PlanSchema> {
       intervalCount: price.intervalCount,
     }),
   );
-  return { id, code, name, description, features, productLine, prices };
+  return { id, code, name, description, features, productLine, trialDays, prices };
 }
 
 /** A price, of a plan or of a subscription. */

@@ -20,13 +20,14 @@ export function subscriptionService(
 ): ServiceImpl<typeof SubscriptionService> {
   return {
     async subscribe(call, request) {
-      const { requestId, priceId, returnUrl } = request;
+      const { requestId, priceId, returnUrl, withTrial } = request;
       const userId = targetUserId(call.actor, request.userId);
       const { subscription, checkout } = await subscribe(contextOf(call), {
         requestId,
         userId,
         priceId: priceId.toLowerCase(),
         returnUrl,
+        withTrial,
       });
       return {
         subscription: toSubscriptionMessage(subscription),
