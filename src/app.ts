@@ -19,6 +19,7 @@ import { fixedKey, type TokenKeys } from './identity/token-keys.ts';
 import { createTokenVerifier } from './identity/verify-token.ts';
 import { createRelay, type Relay } from './outbox/relay.ts';
 import { createSandboxProvider, type SandboxProvider } from './payments/providers/sandbox/sandbox-provider.ts';
+import { detachMethods } from './payments/detach-methods.ts';
 import { sendRefunds } from './payments/send-refunds.ts';
 import { renewDue } from './renewals/renew-due.ts';
 import { startTicker, type Ticker } from './renewals/ticker.ts';
@@ -73,7 +74,9 @@ export async function createApp(config: Config, log: Logger): Promise<App> {
   const wake: CallContext['wake'] = (loop) => {
     if (loop === 'relay') relay?.wake();
     else if (loop === 'webhooks') tickers.get('webhooks')?.wake();
-    else for (const name of ['renewals', 'sweeper', 'transitions', 'refunds'] as const) tickers.get(name)?.wake();
+    else
+      for (const name of ['renewals', 'sweeper', 'transitions', 'refunds', 'removals'] as const)
+        tickers.get(name)?.wake();
   };
   const contextFor = (actor: Actor, call?: Call): AppContext => ({
     em: orm.em,
@@ -127,7 +130,7 @@ function routes(contextOf: (call: Call) => AppContext): Router {
   return router;
 }
 
-type LoopName = 'webhooks' | 'renewals' | 'sweeper' | 'transitions' | 'refunds';
+type LoopName = 'webhooks' | 'renewals' | 'sweeper' | 'transitions' | 'refunds' | 'removals';
 type Loop = [name: LoopName, work: () => Promise<number>, lanes: number];
 
 function loops(config: Config, contextFor: (actor: Actor) => AppContext): Loop[] {
@@ -139,12 +142,13 @@ function loops(config: Config, contextFor: (actor: Actor) => AppContext): Loop[]
   }
   if (config.roles.has('renewals')) {
     const [renewals, sweeper, transitions] = [contextOf('renewals'), contextOf('sweeper'), contextOf('transitions')];
-    const refunds = contextOf('refunds');
+    const [refunds, removals] = [contextOf('refunds'), contextOf('removals')];
     found.push(
       ['renewals', () => renewDue(renewals), renewalLanes],
       ['sweeper', () => followAttempts(sweeper), 1],
       ['transitions', () => runTransitions(transitions), 1],
       ['refunds', () => sendRefunds(refunds), 1],
+      ['removals', () => detachMethods(removals), 1],
     );
   }
   return found;

@@ -13,6 +13,7 @@ const complete = {
   BILLING_AUTH_AUDIENCE: 'cinema-billing',
   PAYMENT_PROVIDER: 'sandbox',
   SANDBOX_PAYMENT_URL: 'http://127.0.0.1:9000',
+  BILLING_SECRET: 'a secret',
   SANDBOX_PAYMENT_API_KEY: 'key',
   SANDBOX_PAYMENT_WEBHOOK_SECRET: 'new,old',
 };

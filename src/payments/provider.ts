@@ -25,6 +25,8 @@ export interface PaymentProvider {
   charge(request: ChargeRequest): Promise<PaymentOutcome>;
   /** Gives money of a succeeded payment back. The same key never gives back twice within `idempotencyWindowMs`. */
   refund(request: RefundRequest): Promise<{ readonly providerRefundId: string }>;
+  /** Forgets a saved method; one that is gone already is fine. A later charge of it is a hard decline. */
+  detachMethod(method: { readonly providerCustomerId: string; readonly providerMethodId: string }): Promise<void>;
   /** What became of a payment; undefined when the provider has none. */
   lookUp(query: LookUpQuery): Promise<PaymentOutcome | undefined>;
 

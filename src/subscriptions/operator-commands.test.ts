@@ -180,9 +180,25 @@ test.serial('a removed method is not charged any more: access to the end, then n
   t.deepEqual(endingSubscriptionIds, [subscriptionId]);
   const end = await row(`select current_period_end as at from subscription where id = $1`, subscriptionId);
   t.deepEqual((await authSees(userId, 2)).until, [(end['at'] as Date).toISOString()]);
+  // The payment system knows it too: whoever charged it there would be refused.
+  const known = await row(
+    `select provider_customer_id as customer, provider_method_id as method from payment_method where id = $1`,
+    paymentMethodId,
+  );
+  const [provider] = [...domain.ctx.providers.values()];
+  await world.advance({ hours: 1 });
+  const outcome = await provider!.charge({
+    idempotencyKey: randomUUID(),
+    reference: randomUUID(),
+    amount: { currencyCode: 'RUB', amountMinor: 100n },
+    providerCustomerId: known['customer'] as string,
+    providerMethodId: known['method'] as string,
+    description: 'must not be',
+  });
+  t.like(outcome, { kind: 'declined', hard: true });
   await world.advance({ days: 32 });
   t.is((await row(`select status from subscription where id = $1`, subscriptionId))['status'], 'CANCELED');
-  t.is((await paymentsOf(userId)).length, 1);
+  t.is((await paymentsOf(userId)).filter(({ status }) => status === 'succeeded').length, 1);
 });
 
 test.serial(

@@ -73,7 +73,7 @@ test.serial('a viewer and a card have one trial each; a hit never becomes a char
   // Good cards of this file so far: one viewer had a trial with it.
   const again = await takeTrial(good);
   t.is(await again.status(), SubscriptionStatus.INCOMPLETE_EXPIRED);
-  const other = await takeTrial('5555555555554444');
+  const other = await takeTrial('4000056655665556');
   t.is(await other.status(), SubscriptionStatus.TRIALING);
   const { subscriptions } = world.clients();
   await subscriptions.cancelSubscription(
@@ -106,7 +106,7 @@ test.serial('a trial that cannot be paid for gives no grace: soft retries withou
 });
 
 test.serial('a cancelled trial runs to its end and takes no money', async (t) => {
-  const trial = await takeTrial('2223003122003222');
+  const trial = await takeTrial('4000002500001001');
   const { subscriptions } = world.clients();
   await subscriptions.cancelSubscription(
     { requestId: randomUUID(), subscriptionId: trial.subscriptionId },

@@ -43,6 +43,7 @@ test('shows a payment whole', async (t) => {
   t.regex(customer as string, /^cus_[0-9a-f]{32}$/);
   t.deepEqual(rest, {
     kind: 'checkout',
+    mode: 'payment',
     status: 'open',
     amount_minor: '59900',
     currency: 'RUB',

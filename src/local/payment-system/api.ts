@@ -106,8 +106,8 @@ function listPayments({ books }: System, query: URLSearchParams): object {
 }
 
 /** How its card behaves is the system's secret. */
-function showMethod({ id, customer, brand, last4, expiry_month, expiry_year, detached }: SavedMethod): object {
-  return { id, customer, brand, last4, expiry_month, expiry_year, detached };
+function showMethod(method: SavedMethod): object {
+  return { ...method, behaviour: undefined };
 }
 
 async function detachMethod({ books }: System, method: SavedMethod): Promise<object> {

@@ -14,17 +14,18 @@ export function chargeMethod(books: Books, parameters: Parameters, key: Omit<Key
   const { method, customerReference } = findMethod(books, parameters);
   const verdict = method.detached ? detached : verdictLater(method);
   const at = books.clock.now();
-  const { id, brand, last4, expiry_month, expiry_year } = method;
+  const { id, brand, last4, expiry_month, expiry_year, fingerprint } = method;
   const isDeclined = verdict.kind === 'declined';
   const payment: PaymentObject = {
     id: prefixedId('pay'),
     kind: 'off_session',
     status: isDeclined ? 'declined' : 'succeeded',
+    mode: 'payment',
     amount_minor: readAmount(parameters),
     currency: readCurrency(parameters),
     customer: method.customer,
     customer_reference: customerReference,
-    payment_method: { id, brand, last4, expiry_month, expiry_year },
+    payment_method: { id, brand, last4, expiry_month, expiry_year, fingerprint },
     reference: requiredText(parameters, 'reference'),
     description: optionalText(parameters, 'description'),
     ...(isDeclined ? declineOf(verdict) : { decline_code: null, decline_kind: null }),

@@ -1,4 +1,5 @@
 import { newId } from '../../lib/ids.ts';
+import { ApiError } from './api-error.ts';
 import type { Books } from './books.ts';
 import { verdictOnPage, type Card, type Verdict } from './cards.ts';
 import type { KeyUse, LedgerLine, PaymentObject, SavedMethod } from './ledger-line.ts';
@@ -7,6 +8,7 @@ import {
   optionalText,
   readAmount,
   readCurrency,
+  readMode,
   readReturnUrl,
   readWhole,
   requiredText,
@@ -15,6 +17,7 @@ import {
 import { isoOf } from './test-clock.ts';
 
 const names = [
+  'mode',
   'amount_minor',
   'currency',
   'reference',
@@ -33,11 +36,13 @@ export function openCheckout(books: Books, parameters: Parameters, pageBaseUrl: 
   const customerReference = requiredText(parameters, 'customer_reference');
   const lifetimeS = readWhole(parameters['expires_in_s'], 'expires_in_s', expiryS);
   const returnUrl = readReturnUrl(parameters);
+  const mode = readMode(parameters);
   const payment: PaymentObject = {
     id,
     kind: 'checkout',
+    mode,
     status: 'open',
-    amount_minor: readAmount(parameters),
+    amount_minor: mode === 'setup' ? noAmount(parameters) : readAmount(parameters),
     currency: readCurrency(parameters),
     customer: books.state.customers.get(customerReference) ?? prefixedId('cus'),
     customer_reference: customerReference,
@@ -53,6 +58,11 @@ export function openCheckout(books: Books, parameters: Parameters, pageBaseUrl: 
     expires_at: isoOf(nowMs + lifetimeS * 1_000),
   };
   return { type: 'checkout_opened', at: isoOf(nowMs), payment, return_url: returnUrl, key };
+}
+
+function noAmount(parameters: Parameters): string {
+  if (parameters['amount_minor'] === undefined) return '0';
+  throw new ApiError(400, 'amount_invalid', 'a set-up takes no amount_minor');
 }
 
 /** The line of a customer's try to pay an open checkout. After a decline the page stays open for another card. */

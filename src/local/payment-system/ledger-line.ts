@@ -4,6 +4,8 @@ import type { BehaviourName, Card } from './cards.ts';
 export interface PaymentObject {
   readonly id: string;
   readonly kind: 'checkout' | 'off_session';
+  /** A set-up only saves a card: its amount is zero. */
+  readonly mode: 'payment' | 'setup';
   readonly status: 'open' | 'succeeded' | 'declined' | 'expired';
   readonly amount_minor: string;
   readonly currency: string;
@@ -28,6 +30,7 @@ export interface PaymentMethodObject {
   readonly last4: string;
   readonly expiry_month: number;
   readonly expiry_year: number;
+  readonly fingerprint: string;
 }
 
 export interface RefundObject {

@@ -47,7 +47,7 @@ ${problem === undefined ? '' : `<p class="problem" role="alert">${escapeHtml(pro
 <label for="card">Card number</label>
 <input id="card" name="card" value="${goodCardNumber}" inputmode="numeric" autocomplete="off" maxlength="23" required>
 <div class="buttons">
-<button class="pay" name="action" value="pay">Pay ${escapeHtml(amountText(payment))}</button>
+<button class="pay" name="action" value="pay">${payment.mode === 'setup' ? 'Save the card' : `Pay ${escapeHtml(amountText(payment))}`}</button>
 <button name="action" value="decline">Decline</button>
 </div>
 </form>
@@ -58,8 +58,9 @@ ${problem === undefined ? '' : `<p class="problem" role="alert">${escapeHtml(pro
 /** The page of a payment that is over: paid, or expired. */
 export function endedPage(payment: PaymentObject): string {
   const isPaid = payment.status === 'succeeded';
+  const done = payment.mode === 'setup' ? 'Saved' : 'Paid with';
   const result = isPaid
-    ? `Paid with ${payment.payment_method!.brand} ending in ${payment.payment_method!.last4}`
+    ? `${done} ${payment.payment_method!.brand} ending in ${payment.payment_method!.last4}`
     : 'This page has expired and nothing was taken';
   return frame(
     isPaid ? 'Paid' : 'Expired',
@@ -96,7 +97,8 @@ export function amountText({ amount_minor, currency }: Pick<PaymentObject, 'amou
 }
 
 function heading(payment: PaymentObject): string {
-  return `<h1>${escapeHtml(payment.description || 'Payment')}</h1><p class="amount">${escapeHtml(amountText(payment))}</p>`;
+  const amount = payment.mode === 'setup' ? 'Nothing is taken now' : amountText(payment);
+  return `<h1>${escapeHtml(payment.description || 'Payment')}</h1><p class="amount">${escapeHtml(amount)}</p>`;
 }
 
 function frame(title: string, content: string): string {

@@ -38,6 +38,13 @@ export function readAmount(parameters: Parameters): string {
   return value;
 }
 
+/** Whether a page takes money or only saves a card; `payment` when it is left out. */
+export function readMode(parameters: Parameters): 'payment' | 'setup' {
+  const value = parameters['mode'] ?? 'payment';
+  if (value !== 'payment' && value !== 'setup') throw invalid('parameter_invalid', 'mode is not payment or setup');
+  return value;
+}
+
 /** An ISO 4217 code that Intl knows. */
 export function readCurrency(parameters: Parameters): string {
   const value = parameters['currency'];

@@ -22,7 +22,7 @@ const payment = {
   currency: 'RUB',
   customer: 'cus_1',
   customer_reference: 'user',
-  payment_method: { id: 'pm_1', brand: 'visa', last4: '4242', expiry_month: 12, expiry_year: 2049 },
+  payment_method: { id: 'pm_1', brand: 'visa', last4: '4242', expiry_month: 12, expiry_year: 2049, fingerprint: 'fp' },
   reference,
   description: 'Basic, February',
   decline_code: null,
@@ -88,6 +88,7 @@ test('reads a good answer', async (t) => {
       last4: '4242',
       expiryMonth: 12,
       expiryYear: 2049,
+      fingerprint: 'fp',
     },
   });
 });
@@ -194,7 +195,7 @@ test('the outcome is unknown at the deadline, also when an answer has begun', as
 });
 
 test('a page is sent to nobody unless it is a web address', async (t) => {
-  const start = { ...request, customerReference: 'user', returnUrl: '' };
+  const start = { ...request, mode: 'payment', customerReference: 'user', returnUrl: '' } as const;
   const good = await answering(t, reply(200, JSON.stringify(checkout)));
   const { expiresAt, ...opened } = await good.provider.startCheckout(start);
   t.deepEqual(opened, { providerPaymentId: 'pay_1', url: page });

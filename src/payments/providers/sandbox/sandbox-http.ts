@@ -7,7 +7,11 @@ const refusedStatuses: ReadonlySet<number> = new Set([400, 401, 403, 404]);
 /** Calls the payment system's HTTP API. */
 export interface SandboxHttp {
   /** The answer's JSON; undefined when there is no such thing. Throws NotExecuted, OutcomeUnknown, RequestRefused. */
-  call(method: 'GET' | 'POST', path: string, options?: { body?: object; idempotencyKey?: string }): Promise<unknown>;
+  call(
+    method: 'GET' | 'POST' | 'DELETE',
+    path: string,
+    options?: { body?: object; idempotencyKey?: string },
+  ): Promise<unknown>;
 }
 
 interface Answer {

@@ -19,6 +19,7 @@ type Fields = Record<string, unknown>;
 
 const idForm = /^[\x21-\x7e]{1,128}$/;
 const amountForm = /^[1-9][0-9]{0,17}$/;
+const noAmountForm = /^0$/;
 const currencyForm = /^[A-Z]{3}$/;
 const brandForm = /^[\p{L}\p{N} ._-]{1,64}$/u;
 
@@ -52,19 +53,29 @@ export function readPaymentOf(answer: unknown, reference: string): PaymentOutcom
 
 function outcomeOf(payment: Fields): SandboxPayment['outcome'] {
   const providerPaymentId = text(payment, 'id', idForm);
+  const isSetup = payment['kind'] === 'checkout' && payment['mode'] === 'setup';
   const amount = {
     currencyCode: text(payment, 'currency', currencyForm),
-    amountMinor: BigInt(text(payment, 'amount_minor', amountForm)),
+    amountMinor: BigInt(text(payment, 'amount_minor', isSetup ? noAmountForm : amountForm)),
   };
-  switch (`${String(payment['kind'])} ${String(payment['status'])}`) {
+  const kind = isSetup ? 'setup' : String(payment['kind']);
+  switch (`${kind} ${String(payment['status'])}`) {
+    case 'setup open':
     case 'checkout open':
       return { kind: 'waiting', providerPaymentId };
+    case 'setup expired':
     case 'checkout expired':
       return { kind: 'dead', providerPaymentId };
+    case 'setup declined':
     case 'checkout declined':
     case 'off_session declined': {
       const hard = text(payment, 'decline_kind', /^(soft|hard)$/) === 'hard';
       return { kind: 'declined', providerPaymentId, declineCode: text(payment, 'decline_code', idForm), hard };
+    }
+    case 'setup succeeded': {
+      const method = methodOf(payment);
+      if (method === undefined) throw new Error('a set-up without a method');
+      return { kind: 'method saved', providerPaymentId, method };
     }
     case 'checkout succeeded':
     case 'off_session succeeded':
@@ -84,6 +95,7 @@ function methodOf(payment: Fields): SavedMethod | undefined {
     last4: text(method, 'last4', /^[0-9]{4}$/),
     expiryMonth: whole(method, 'expiry_month', 1, 12),
     expiryYear: whole(method, 'expiry_year', 2000, 2100),
+    fingerprint: text(method, 'fingerprint', idForm),
   };
 }
 

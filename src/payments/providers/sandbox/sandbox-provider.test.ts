@@ -37,6 +37,7 @@ const checkoutRequest = () => {
     idempotencyKey: `pay_${reference}_1`,
     reference,
     amount: roubles(59_900n),
+    mode: 'payment' as const,
     customerReference: randomUUID(),
     description: 'Basic, monthly',
     returnUrl: 'https://cinema.example/done',
@@ -80,8 +81,9 @@ test('a checkout waits until it is paid, and then tells the money and the saved 
   if (outcome?.kind !== 'succeeded') return t.fail(outcome?.kind);
   t.is(outcome.providerPaymentId, providerPaymentId);
   t.deepEqual(outcome.amount, roubles(59_900n));
-  const { providerCustomerId, providerMethodId, ...card } = outcome.method!;
+  const { providerCustomerId, providerMethodId, fingerprint, ...card } = outcome.method!;
   t.deepEqual(card, { brand: 'visa', last4: '4242', expiryMonth: 12, expiryYear: 2049 });
+  t.regex(fingerprint, /^[0-9a-f]{32}$/);
   t.true(providerCustomerId.startsWith('cus_') && providerMethodId.startsWith('pm_'));
 });
 

@@ -60,8 +60,10 @@ export function createSandboxProvider(options: SandboxProviderOptions): SandboxP
       callDeadlineMs,
     },
     async startCheckout(request) {
-      const { idempotencyKey, reference, customerReference, returnUrl } = request;
-      const body = { ...debtOf(request), customer_reference: customerReference, return_url: returnUrl };
+      const { mode, idempotencyKey, reference, customerReference, returnUrl } = request;
+      const { amount_minor, ...rest } = debtOf(request);
+      const debt = mode === 'setup' ? rest : { ...rest, amount_minor };
+      const body = { ...debt, mode, customer_reference: customerReference, return_url: returnUrl };
       const answer = await post('/v1/checkouts', body, idempotencyKey);
       const { outcome, pageUrl, expiresAt } = readPayment(answer, { reference, kind: 'checkout' });
       if (pageUrl === undefined || expiresAt === undefined) throw new OutcomeUnknown('the checkout has no page');
@@ -70,7 +72,7 @@ export function createSandboxProvider(options: SandboxProviderOptions): SandboxP
     async expireCheckout(providerPaymentId) {
       const answer = await post(`/v1/checkouts/${encodeURIComponent(providerPaymentId)}/expire`, {});
       const { outcome } = readPayment(answer, { id: providerPaymentId, kind: 'checkout' });
-      if (outcome.kind === 'dead' || outcome.kind === 'succeeded') return outcome;
+      if (outcome.kind === 'dead' || outcome.kind === 'succeeded' || outcome.kind === 'method saved') return outcome;
       throw new OutcomeUnknown('the page was to be closed and is not');
     },
     async charge(request) {
@@ -82,6 +84,9 @@ export function createSandboxProvider(options: SandboxProviderOptions): SandboxP
       const body = { payment: providerPaymentId, amount_minor: amount.amountMinor.toString(), reference };
       const answer = await post('/v1/refunds', body, idempotencyKey);
       return readRefund(answer, { reference, providerPaymentId, amount });
+    },
+    async detachMethod({ providerMethodId }) {
+      await http.call('DELETE', `/v1/payment_methods/${encodeURIComponent(providerMethodId)}`);
     },
     async lookUp({ providerPaymentId, reference }) {
       if (providerPaymentId !== undefined) {
@@ -106,6 +111,6 @@ export function createSandboxProvider(options: SandboxProviderOptions): SandboxP
 }
 
 /** What both ways to pay have in common. */
-function debtOf({ amount, reference, description }: CheckoutRequest | ChargeRequest): object {
+function debtOf({ amount, reference, description }: CheckoutRequest | ChargeRequest) {
   return { amount_minor: amount.amountMinor.toString(), currency: amount.currencyCode, reference, description };
 }

@@ -1,0 +1,49 @@
+import { sql } from 'kysely';
+import { businessNow } from '../db/clock.ts';
+import { inTransaction } from '../db/orm.ts';
+import { mapBounded } from './call-provider.ts';
+import { providerNamed, type PaymentsContext } from './providers.ts';
+
+const batchMax = 100;
+const concurrencyMax = 8;
+const retryMinutes = 60;
+
+interface MethodRow {
+  id: string;
+  provider: string;
+  provider_customer_id: string;
+  provider_method_id: string;
+}
+
+/**
+ * Tells providers of methods that were removed here, again every hour until they know. We charge them no more either
+ * way; this keeps anybody else from it. Gives how many were due.
+ */
+export async function detachMethods(ctx: PaymentsContext): Promise<number> {
+  const methods = await claimDetached(ctx);
+  await mapBounded(methods, concurrencyMax, async (method) => {
+    const { provider_customer_id: providerCustomerId, provider_method_id: providerMethodId } = method;
+    try {
+      await providerNamed(ctx, method.provider).detachMethod({ providerCustomerId, providerMethodId });
+      await inTransaction(ctx.em, (tx) =>
+        sql`update payment_method set next_detach_at = null where id = ${method.id}`.execute(tx.getKysely()),
+      );
+    } catch (error) {
+      ctx.log.warn({ err: error, method: method.id, provider: method.provider }, 'method is not detached yet');
+    }
+  });
+  return methods.length;
+}
+
+async function claimDetached(ctx: PaymentsContext): Promise<MethodRow[]> {
+  return inTransaction(ctx.em, async (tx) => {
+    const now = await businessNow(tx);
+    const { rows } = await sql<MethodRow>`
+      update payment_method set next_detach_at = ${now.add({ minutes: retryMinutes }).toString()}
+      where id in (select id from payment_method where next_detach_at <= ${now.toString()}
+        order by next_detach_at, id limit ${batchMax} for update skip locked)
+      returning id, provider, provider_customer_id, provider_method_id
+    `.execute(tx.getKysely());
+    return rows;
+  });
+}
