@@ -2,8 +2,13 @@ import { randomUUID } from 'node:crypto';
 import { timestampMs, type Timestamp } from '@bufbuild/protobuf/wkt';
 import { SandboxService } from '@cinema-billing/gen/billing/sandbox/v1/sandbox_service_pb.ts';
 import type { Price } from '@cinema-billing/gen/billing/v1/plan_pb.ts';
+import { PaymentMethodService } from '@cinema-billing/gen/billing/v1/payment_method_service_pb.ts';
 import { PlanService } from '@cinema-billing/gen/billing/v1/plan_service_pb.ts';
-import { SubscriptionStatus, type Subscription } from '@cinema-billing/gen/billing/v1/subscription_pb.ts';
+import {
+  SubscriptionEventKind,
+  SubscriptionStatus,
+  type Subscription,
+} from '@cinema-billing/gen/billing/v1/subscription_pb.ts';
 import { CancelEffective, SubscriptionService } from '@cinema-billing/gen/billing/v1/subscription_service_pb.ts';
 import { formatMoney } from '../lib/money.ts';
 import { chapter, expectEqual, remark, StepFailed, told, waitFor } from './demo-steps.ts';
@@ -13,13 +18,16 @@ import { findRunningSystem, Refusal, type RunningSystem } from './running-system
 /** The zone in which the embedded default counts months. */
 const billingTimeZone = 'Europe/Moscow';
 const goodCard = '4242424242424242';
+/** Pays on the page and has no funds when it is charged later. */
+const emptyCard = '4000000000000341';
+const graceDays = 7;
 const advanceCallsMax = 60;
 /** A call says what is left undone shortly before its deadline. */
 const advanceTimeoutMs = 8_000;
 
 interface AuthRights {
   features: string[];
-  grants: { access_until: string; plan_code: string }[];
+  grants: { access_until: string; plan_code: string; in_grace: boolean }[];
 }
 
 /** Tells the story of a subscription through the public ports of a running system; every claim in it is checked. */
@@ -27,12 +35,14 @@ class Demo {
   readonly #system: RunningSystem;
   readonly #plans;
   readonly #subscriptions;
+  readonly #methods;
   readonly #sandbox;
 
   constructor(system: RunningSystem) {
     this.#system = system;
     this.#plans = grpcClient(PlanService, system.grpcAddress);
     this.#subscriptions = grpcClient(SubscriptionService, system.grpcAddress);
+    this.#methods = grpcClient(PaymentMethodService, system.grpcAddress);
     this.#sandbox = grpcClient(SandboxService, system.grpcAddress);
   }
 
@@ -40,11 +50,12 @@ class Demo {
     const price = await this.#choosePlan();
     await this.#loyalViewer(price);
     await this.#hastyViewer(price);
+    await this.#unluckyViewer(price);
     chapter('Every step held.');
   }
 
   close(): void {
-    for (const client of [this.#plans, this.#subscriptions, this.#sandbox]) client.close();
+    for (const client of [this.#plans, this.#subscriptions, this.#methods, this.#sandbox]) client.close();
   }
 
   async #choosePlan(): Promise<Price> {
@@ -111,15 +122,55 @@ class Demo {
     await this.#rightsRevoked(userId, token);
   }
 
-  async #subscribeAndPay(userId: string, token: string, price: Price): Promise<Subscription> {
+  async #unluckyViewer(price: Price): Promise<void> {
+    const userId = randomUUID();
+    chapter(`A third viewer's card runs dry (${userId})`);
+    const firstToken = await this.#issueToken(userId);
+    const active = await this.#subscribeAndPay(userId, firstToken, price, emptyCard);
+    const token = await this.#rightsGranted(userId, firstToken);
+
+    const owing = await this.#monthPasses(active, token);
+    expectEqual('status', owing.status, SubscriptionStatus.PAST_DUE);
+    told('a month passed: the card was declined');
+    const failedAt = instantOf(active.currentPeriodEnd).epochMilliseconds;
+    const rights = await waitFor(
+      'Auth knows of the grace period',
+      () => this.#rights(userId),
+      (seen) => seen.grants[0]?.in_grace === true,
+    );
+    const graceMs = Date.parse(rights.grants[0]!.access_until) - failedAt;
+    expectEqual('days of grace', Math.floor(graceMs / 86_400_000), graceDays);
+    await this.#expectToken(token, true);
+    told('the viewer goes on watching, in grace', `until ${rights.grants[0]!.access_until.slice(0, 10)}`);
+
+    const asked = { requestId: randomUUID(), subscriptionId: active.id };
+    const { checkout } = await this.#methods.startPaymentMethodSetup(asked, { token });
+    await this.#onPage(checkout!.url, goodCard);
+    told('saved another card on its page', checkout!.url);
+    const recovered = await waitFor(
+      'what is owed is paid with it',
+      () => this.#get(active.id, token),
+      (seen) => seen.status === SubscriptionStatus.ACTIVE,
+    );
+    expectEqual('start of the period', instantOf(recovered.currentPeriodStart), instantOf(active.currentPeriodEnd));
+    told('what was owed is paid at once: active', `paid until ${day(recovered.currentPeriodEnd)}`);
+    await this.#expectToken(token, true);
+    await this.#history(active.id, token, [
+      'SUBSCRIBED',
+      'ACTIVATED',
+      'PAYMENT_DECLINED',
+      'PAYMENT_METHOD_CHANGED',
+      'RENEWED',
+    ]);
+  }
+
+  async #subscribeAndPay(userId: string, token: string, price: Price, card = goodCard): Promise<Subscription> {
     const request = { requestId: randomUUID(), priceId: price.id };
     const { subscription, checkout } = await this.#subscriptions.subscribe(request, { token });
     expectEqual('status', subscription!.status, SubscriptionStatus.INCOMPLETE);
     told('subscribed, not paid yet', checkout!.url);
     expectEqual('rights before the payment', (await this.#rights(userId)).features, []);
-    const body = new URLSearchParams({ card: goodCard, action: 'pay' });
-    const page = await fetch(checkout!.url, { method: 'POST', body, redirect: 'manual' });
-    if (page.status >= 400) throw new StepFailed(`the payment page answered ${page.status}`);
+    await this.#onPage(checkout!.url, card);
     told("paid on the payment system's page", formatMoney(price.amount!));
     const active = await waitFor(
       'the payment system calls back and the subscription is active',
@@ -128,6 +179,13 @@ class Demo {
     );
     told('the payment system called back: active', `paid until ${day(active.currentPeriodEnd)}`);
     return active;
+  }
+
+  /** What the viewer does on the payment system's page. */
+  async #onPage(url: string, card: string): Promise<void> {
+    const body = new URLSearchParams({ card, action: 'pay' });
+    const page = await fetch(url, { method: 'POST', body, redirect: 'manual' });
+    if (page.status >= 400) throw new StepFailed(`the payment page answered ${page.status}`);
   }
 
   /** A new token with the new rights; the old one is refused. */
@@ -166,18 +224,21 @@ class Demo {
         { target: { case: 'to', value: to } },
         { timeoutMs: advanceTimeoutMs },
       );
-      if (done) return this.#renewedOrEnded(subscription, token);
+      if (done) return this.#decided(subscription, token);
       if (call >= 2 && unresolved.length > 0) throw new StepFailed(`time does not pass: ${unresolved.join('; ')}`);
     }
     throw new StepFailed('time does not pass');
   }
 
-  async #renewedOrEnded(before: Subscription, token: string): Promise<Subscription> {
+  async #decided(before: Subscription, token: string): Promise<Subscription> {
     const end = before.currentPeriodEnd!;
     return waitFor(
       'the renewal loop has done its work',
       () => this.#get(before.id, token),
-      (seen) => seen.endedAt !== undefined || seen.currentPeriodEnd!.seconds > end.seconds,
+      (seen) =>
+        seen.endedAt !== undefined ||
+        seen.status === SubscriptionStatus.PAST_DUE ||
+        seen.currentPeriodEnd!.seconds > end.seconds,
     );
   }
 
@@ -193,18 +254,10 @@ class Demo {
 
   async #history(subscriptionId: string, token: string, expected: string[]): Promise<void> {
     const { events } = await this.#subscriptions.listSubscriptionEvents({ subscriptionId }, { token });
-    const names = [
-      '',
-      'SUBSCRIBED',
-      'ACTIVATED',
-      'EXPIRED',
-      'RENEWED',
-      'PAYMENT_DECLINED',
-      'CANCELLATION_SCHEDULED',
-      'CANCELLATION_UNDONE',
-      'CANCELED',
-    ];
-    expectEqual('history', events.map(({ kind }) => names[kind]).toReversed(), expected);
+    const names = new Map<number, string>(
+      Object.entries(SubscriptionEventKind).map(([name, kind]) => [Number(kind), name]),
+    );
+    expectEqual('history', events.map(({ kind }) => names.get(kind)).toReversed(), expected);
     told('the history tells it all', expected.join(' → ').toLowerCase().replaceAll('_', ' '));
   }
 
