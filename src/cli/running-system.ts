@@ -8,6 +8,10 @@ export interface RunningSystem {
   readonly grpcAddress: string;
   readonly authUrl: string;
   readonly paymentSystemUrl: string;
+  readonly databaseUrl: string;
+  readonly natsUrl: string;
+  /** Where the payment system's key and the secret of its webhooks are. */
+  readonly secretsFile: string;
 }
 
 /** A problem that one line explains to whoever ran a command. */

@@ -72,6 +72,11 @@ export function loadConfig(): Config {
   return readConfig(process.env);
 }
 
+/** Whether this process's environment is a service's: a tool then works on what it names, not on a local `npm start`. */
+export function isServiceConfigured(): boolean {
+  return Boolean(process.env['BILLING_DATABASE_URL']?.trim());
+}
+
 /** Reads an environment and reports every problem at once. Throws ConfigError. An empty variable counts as unset. */
 export function readConfig(env: Environment): Config {
   const problems: string[] = [];

@@ -5,3 +5,6 @@ export const lockKeys = {
   relay: [7_405, 3],
   sweeper: [7_405, 4],
 } as const;
+
+/** The first number of the locks on the journal's lanes; the second is the lane. */
+export const journalLaneSpace = 7_406;

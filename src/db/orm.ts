@@ -3,6 +3,7 @@ import { MikroORM, type EntityManager, type Options } from '@mikro-orm/postgresq
 import { AbsentAttempts } from './migrations/absent-attempts.ts';
 import { Initial } from './migrations/initial.ts';
 import { NoticeLeases } from './migrations/notice-leases.ts';
+import { Journal } from './migrations/journal.ts';
 import { Refunds } from './migrations/refunds.ts';
 import { WholeLife } from './migrations/whole-life.ts';
 
@@ -37,6 +38,7 @@ export async function openDatabase(options: DatabaseOptions): Promise<MikroORM> 
         { name: '20261123-absent-attempts', class: AbsentAttempts },
         { name: '20261123-notice-leases', class: NoticeLeases },
         { name: '20261123-whole-life', class: WholeLife },
+        { name: '20261123-journal', class: Journal },
       ],
       snapshot: false,
       tableName: 'migration',

@@ -1,5 +1,6 @@
 import { sql } from 'kysely';
 import type { EntityManager } from '../db/orm.ts';
+import { appendFacts } from '../ledger/append-facts.ts';
 import { BillingError } from '../lib/billing-error.ts';
 import { newId } from '../lib/ids.ts';
 import type { Money } from '../lib/money.ts';
@@ -24,7 +25,7 @@ export async function claimSurplusRefunds(
 ): Promise<void> {
   if (surplus.length === 0) return;
   const ids = surplus.map(() => newId());
-  await sql`
+  const { rows } = await sql<{ id: string }>`
     insert into refund (id, attempt_id, provider_payment_id, idempotency_key, reason, provider, merchant_account,
       amount_minor, currency_code, state, next_try_at, lease_until, created_at)
     select c.id, c.attempt_id, c.provider_payment_id, c.idempotency_key, 'SURPLUS', a.provider, a.merchant_account,
@@ -40,7 +41,26 @@ export async function claimSurplusRefunds(
       join payment_attempt a on a.id = c.attempt_id
     where c.amount_minor > 0
     on conflict do nothing
+    returning id
   `.execute(tx.getKysely());
+  const claimed = new Set(rows.map(({ id }) => id));
+  // Whoever finds the money again writes it down no second time.
+  const charged = surplus.filter((_, index) => claimed.has(ids[index]!));
+  await appendFacts(
+    tx,
+    charged.map(({ attempt, providerPaymentId, amount }) => ({
+      kind: 'CHARGED',
+      subscriptionId: attempt.subscriptionId,
+      paymentId: attempt.paymentId,
+      attemptId: attempt.id,
+      provider: attempt.provider,
+      merchantAccount: attempt.merchantAccount,
+      providerPaymentId,
+      amount,
+      period: undefined,
+    })),
+    now,
+  );
 }
 
 /**

@@ -29,6 +29,8 @@ export interface PaymentProvider {
   detachMethod(method: { readonly providerCustomerId: string; readonly providerMethodId: string }): Promise<void>;
   /** What became of a payment; undefined when the provider has none. */
   lookUp(query: LookUpQuery): Promise<PaymentOutcome | undefined>;
+  /** Every payment begun at the provider in `[from, to)`, whatever became of it, a page at a time; moves no money. */
+  listPayments(query: ListPaymentsQuery): Promise<PaymentPage>;
 
   /**
    * Checks who sent a notice, over the raw bytes and before parsing anything. Throws `WebhookRejected`.
@@ -93,6 +95,31 @@ export interface RefundRequest {
 export interface LookUpQuery {
   readonly providerPaymentId?: string | undefined;
   readonly reference: string;
+}
+
+export interface ListPaymentsQuery {
+  readonly from: Temporal.Instant;
+  readonly to: Temporal.Instant;
+  /** From the page before; undefined for the first page. */
+  readonly cursor?: string | undefined;
+}
+
+export interface PaymentPage {
+  readonly payments: readonly ListedPayment[];
+  /** Undefined on the last page. */
+  readonly nextCursor: string | undefined;
+}
+
+/** A payment as the provider's own books have it. */
+export interface ListedPayment {
+  readonly providerPaymentId: string;
+  /** Ours where we began it; anything where somebody else did. */
+  readonly reference: string;
+  readonly status: PaymentOutcome['kind'];
+  readonly amount: Money;
+  /** Of the amount; what has gone back so far, in the same currency. */
+  readonly refundedMinor: bigint;
+  readonly createdAt: Temporal.Instant;
 }
 
 /** What became of a payment, as far as the provider knows. */

@@ -1,6 +1,8 @@
 import { sql } from 'kysely';
 import { businessNow } from '../db/clock.ts';
 import { inTransaction } from '../db/orm.ts';
+import { appendFacts } from '../ledger/append-facts.ts';
+import type { JournalFact } from '../ledger/journal-fact.ts';
 import type { Money } from '../lib/money.ts';
 import { attemptLeaseMs, nextCheckAfter } from './attempt-rows.ts';
 import { mapBounded } from './call-provider.ts';
@@ -15,7 +17,11 @@ const keyReserveMs = 4 * 3_600_000;
 
 interface RefundRow {
   id: string;
+  attempt_id: string;
+  payment_id: string;
+  subscription_id: string;
   provider: string;
+  merchant_account: string;
   provider_payment_id: string;
   amount_minor: string;
   currency_code: string;
@@ -38,10 +44,12 @@ async function claimRefunds(ctx: PaymentsContext): Promise<RefundRow[]> {
   return inTransaction(ctx.em, async (tx) => {
     const now = await businessNow(tx);
     const { rows } = await sql<RefundRow>`
-      select id, provider, provider_payment_id, amount_minor, currency_code, idempotency_key, tries,
-        floor(extract(epoch from ${now.toString()}::timestamptz - created_at) * 1000)::text as age_ms
-      from refund where next_try_at <= ${now.toString()} and lease_until <= clock_timestamp()
-      order by next_try_at, id limit ${batchMax} for update skip locked
+      select r.id, r.attempt_id, a.payment_id, a.subscription_id, r.provider, r.merchant_account, r.provider_payment_id,
+        r.amount_minor, r.currency_code, r.idempotency_key, r.tries,
+        floor(extract(epoch from ${now.toString()}::timestamptz - r.created_at) * 1000)::text as age_ms
+      from refund r join payment_attempt a on a.id = r.attempt_id
+      where r.next_try_at <= ${now.toString()} and r.lease_until <= clock_timestamp()
+      order by r.next_try_at, r.id limit ${batchMax} for update of r skip locked
     `.execute(tx.getKysely());
     await sql`
       update refund r set tries = r.tries + 1, next_try_at = c.next_try_at,
@@ -59,23 +67,22 @@ async function sendRefund(ctx: PaymentsContext, refund: RefundRow): Promise<void
   const facts = { refund: refund.id, provider: refund.provider, providerPayment: refund.provider_payment_id };
   if (Number(refund.age_ms) > provider.capabilities.idempotencyWindowMs - keyReserveMs) {
     ctx.log.error(facts, 'refund is open for too long: a person has to look');
-    return settleRefund(ctx, refund.id, { state: 'FAILED', note: 'open for too long' });
+    return settleRefund(ctx, refund, { state: 'FAILED', note: 'open for too long' });
   }
-  const amount: Money = { currencyCode: refund.currency_code, amountMinor: BigInt(refund.amount_minor) };
   try {
     const { providerRefundId } = await provider.refund({
       idempotencyKey: refund.idempotency_key,
       reference: refund.id,
       providerPaymentId: refund.provider_payment_id,
-      amount,
+      amount: amountOf(refund),
     });
     ctx.log.info(facts, 'refunded');
-    await settleRefund(ctx, refund.id, { state: 'SUCCEEDED', providerRefundId });
+    await settleRefund(ctx, refund, { state: 'SUCCEEDED', providerRefundId });
   } catch (error) {
     // A refusal of a repeat says nothing about the first call.
     if (error instanceof RequestRefused && refund.tries === 0) {
       ctx.log.error({ ...facts, err: error }, 'refund refused: a person has to look');
-      return settleRefund(ctx, refund.id, { state: 'FAILED', note: error.message });
+      return settleRefund(ctx, refund, { state: 'FAILED', note: error.message });
     }
     ctx.log.warn({ ...facts, err: error }, 'refund is not settled yet');
     if (error instanceof NotExecuted) await retrySoon(ctx, refund.id, error.retryAfterMs ?? retryMs);
@@ -84,18 +91,41 @@ async function sendRefund(ctx: PaymentsContext, refund: RefundRow): Promise<void
 
 async function settleRefund(
   ctx: PaymentsContext,
-  id: string,
+  refund: RefundRow,
   result: { state: 'SUCCEEDED'; providerRefundId: string } | { state: 'FAILED'; note: string },
 ): Promise<void> {
   await inTransaction(ctx.em, async (tx) => {
-    const now = (await businessNow(tx)).toString();
-    await sql`
-      update refund set state = ${result.state}, next_try_at = null, settled_at = ${now}, lease_until = clock_timestamp(),
+    const now = await businessNow(tx);
+    const { numAffectedRows } = await sql`
+      update refund set state = ${result.state}, next_try_at = null, settled_at = ${now.toString()},
+        lease_until = clock_timestamp(),
         provider_refund_id = ${result.state === 'SUCCEEDED' ? result.providerRefundId : null},
         note = ${result.state === 'FAILED' ? result.note : ''}
-      where id = ${id} and state = 'PENDING'
+      where id = ${refund.id} and state = 'PENDING'
     `.execute(tx.getKysely());
+    // Another one has settled it, and has written it down.
+    if (numAffectedRows !== 1n || result.state !== 'SUCCEEDED') return;
+    await appendFacts(tx, [refundedFact(refund, result.providerRefundId)], now);
   });
+}
+
+function refundedFact(refund: RefundRow, providerRefundId: string): JournalFact {
+  return {
+    kind: 'REFUNDED',
+    subscriptionId: refund.subscription_id,
+    paymentId: refund.payment_id,
+    attemptId: refund.attempt_id,
+    refundId: refund.id,
+    provider: refund.provider,
+    merchantAccount: refund.merchant_account,
+    providerPaymentId: refund.provider_payment_id,
+    providerRefundId,
+    amount: amountOf(refund),
+  };
+}
+
+function amountOf(refund: RefundRow): Money {
+  return { currencyCode: refund.currency_code, amountMinor: BigInt(refund.amount_minor) };
 }
 
 async function retrySoon(ctx: PaymentsContext, id: string, afterMs: number): Promise<void> {

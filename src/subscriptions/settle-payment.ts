@@ -1,5 +1,6 @@
 import { businessNow } from '../db/clock.ts';
 import { inTransaction } from '../db/orm.ts';
+import { appendFacts } from '../ledger/append-facts.ts';
 import {
   findAttempts,
   lockAttempts,
@@ -10,10 +11,11 @@ import {
 } from '../payments/attempt-rows.ts';
 import { claimSurplusRefunds } from '../payments/claim-refunds.ts';
 import { decideSettlement, type Decision, type Settlement, type SettleResult } from './decide-settlement.ts';
+import { chargedFacts } from './journal-facts.ts';
 import { lockSubscriptions, storeChanges, type SubscriptionsContext } from './subscription-rows.ts';
 
 /**
- * The only settle: state, period, payment, entitlement, history and outbox in one transaction, for a whole batch. It is
+ * The only settle: state, period, payment, entitlement, history, outbox and journal in one transaction, for a whole batch. It is
  * idempotent, because states move only forward, under the locks of the subscription and then the attempt. Where one
  * row of a batch is bad, the others are settled each for itself.
  */
@@ -77,6 +79,7 @@ async function settleBatch(ctx: SubscriptionsContext, settlements: readonly Sett
       decisions.flatMap(({ changes }) => changes ?? []),
       now,
     );
+    await appendFacts(tx, chargedFacts(decisions, attempts), now);
     return decisions.map(({ result }) => result);
   });
 }

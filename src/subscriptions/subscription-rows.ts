@@ -4,7 +4,9 @@ import { instantFromRow, optionalInstantFromRow } from '../db/instant-type.ts';
 import type { EntityManager } from '../db/orm.ts';
 import { changeEntitlements } from '../entitlements/change-entitlements.ts';
 import type { CallContext } from '../identity/call-context.ts';
+import { appendFacts } from '../ledger/append-facts.ts';
 import { newId } from '../lib/ids.ts';
+import { spanFacts } from './journal-facts.ts';
 import { grantOf } from './lease.ts';
 import type { SubscriptionChange } from './lifecycle.ts';
 import type { SubscriptionStatus } from './state-table.ts';
@@ -104,8 +106,8 @@ function stateFromRow(row: SubscriptionRow): SubscriptionState {
 }
 
 /**
- * Writes what the rules decided: the rows, their history, and the entitlements with their messages to Auth, all in the
- * caller's transaction. A subscription may appear several times; the last state is stored, every line of history is.
+ * Writes what the rules decided: the rows, their history, the entitlements with their messages to Auth, and the spans
+ * that nobody pays for, all in the caller's transaction. A subscription may appear several times; the last state is stored, every line of history is.
  */
 export async function storeChanges(
   ctx: SubscriptionsContext,
@@ -129,6 +131,7 @@ export async function storeChanges(
       : [],
   );
   await changeEntitlements(tx, entitlementChanges, now, ctx.traceparent);
+  await appendFacts(tx, spanFacts(changes), now);
 }
 
 async function storeStates(tx: EntityManager, states: readonly SubscriptionState[]): Promise<void> {

@@ -4,6 +4,8 @@ import { Client, DatabaseError } from 'pg';
 
 const triesMax = 50;
 const retryMs = 100;
+const goodbyeTriesMax = 50;
+const goodbyeMs = 20;
 /** "source database is being accessed by other users": another test file is cloning at this moment. */
 const beingAccessed = '55006';
 
@@ -23,7 +25,7 @@ export async function createTestDatabase(): Promise<TestDatabase> {
   url.pathname = `/${name}`;
   return {
     url: url.href,
-    drop: () => run(serverUrl, `drop database if exists ${name} with (force)`),
+    drop: () => drop(serverUrl, name),
   };
 }
 
@@ -35,6 +37,22 @@ async function clone(serverUrl: string, name: string, template: string): Promise
       if (!(error instanceof DatabaseError) || error.code !== beingAccessed || tried === triesMax) throw error;
       await pause(retryMs);
     }
+  }
+}
+
+/** Pools end before their connections do, and one that is cut off while it ends fails the test: they get a second. */
+async function drop(serverUrl: string, name: string): Promise<void> {
+  const client = new Client({ connectionString: serverUrl });
+  await client.connect();
+  try {
+    for (let tried = 0; tried < goodbyeTriesMax; tried++) {
+      const { rowCount } = await client.query('select from pg_stat_activity where datname = $1', [name]);
+      if (rowCount === 0) break;
+      await pause(goodbyeMs);
+    }
+    await client.query(`drop database if exists ${name} with (force)`);
+  } finally {
+    await client.end();
   }
 }
 

@@ -121,6 +121,28 @@ test('lists all payments in creation order, page by page', async (t) => {
   t.is((await shop.call('/v1/payments?limit=501')).status, 400);
 });
 
+test('lists the payments begun in a span of time, its start included, its end not', async (t) => {
+  const own = await startPaymentSystem({ webhookUrl: receiver.url });
+  t.teardown(() => own.stop());
+  const shop = merchantOf(() => own);
+  const ids: string[] = [];
+  for (const day of [1, 2, 2, 3, 4]) {
+    await own.setClock(`2031-05-0${day}T00:00:00Z`, false);
+    ids.push((await shop.openCheckout()).id);
+  }
+  const page = async (query: string) => {
+    const { body } = await shop.call(`/v1/payments?${query}`);
+    return { ids: (body['data'] as { id: string }[]).map(({ id }) => id), has_more: body['has_more'] };
+  };
+  const span = 'created_from=2031-05-02T00:00:00Z&created_before=2031-05-04T00:00:00Z';
+  t.deepEqual(await page(span), { ids: ids.slice(1, 4), has_more: false });
+  t.deepEqual(await page(`${span}&limit=2`), { ids: ids.slice(1, 3), has_more: true });
+  t.deepEqual(await page(`${span}&limit=2&after=${ids[2]}`), { ids: ids.slice(3, 4), has_more: false });
+  t.deepEqual(await page('created_from=2031-05-05T00:00:00Z'), { ids: [], has_more: false });
+  t.deepEqual(await page('created_before=2031-05-01T00:00:00Z'), { ids: [], has_more: false });
+  t.is((await shop.call('/v1/payments?created_from=yesterday')).status, 400);
+});
+
 test('ends on SIGTERM although a caller still waits for an answer that never comes', async (t) => {
   const own = await startPaymentSystem({ webhookUrl: receiver.url });
   const shop = merchantOf(() => own);

@@ -7,11 +7,9 @@ import { setClock, showClock } from './clock-api.ts';
 import { never, parseObject, readBody, type Answer } from './http.ts';
 import { createOncePerKey } from './idempotency.ts';
 import type { SavedMethod } from './ledger-line.ts';
+import { listPayments } from './list-payments.ts';
 import { refundPayment } from './refunds.ts';
 import { doWhatIsDue, type System } from './system.ts';
-
-const pageSizeMax = 500;
-const pageSizeDefault = 100;
 
 export type Api = (request: IncomingMessage, url: URL) => Promise<Answer | typeof never>;
 
@@ -68,7 +66,7 @@ async function withoutKey(system: System, method: string, url: URL): Promise<obj
   const [, , collection = '', id, action] = url.pathname.split('/');
   switch (`${method} ${collection}${id === undefined ? '' : '/:id'}${action === undefined ? '' : `/${action}`}`) {
     case 'GET payments':
-      return listPayments(system, url.searchParams);
+      return listPayments(system.books.state, url.searchParams);
     case 'GET payments/:id':
       return found(state.payments.get(id!), `payment: ${id}`);
     case 'GET refunds/:id':
@@ -87,22 +85,6 @@ async function withoutKey(system: System, method: string, url: URL): Promise<obj
 function found<T>(value: T | undefined, what: string): T {
   if (value === undefined) throw notFound(what);
   return value;
-}
-
-function listPayments({ books }: System, query: URLSearchParams): object {
-  const { payments, paymentIds, positions, byReference } = books.state;
-  const reference = query.get('reference');
-  if (reference !== null) return { data: (byReference.get(reference) ?? []).map((id) => payments.get(id)) };
-  const after = query.get('after') ?? '';
-  const position = after === '' ? -1 : positions.get(after);
-  if (position === undefined) throw new ApiError(400, 'parameter_invalid', 'after is not the id of a payment');
-  const limit = Number(query.get('limit') ?? pageSizeDefault);
-  if (!Number.isInteger(limit) || limit < 1 || limit > pageSizeMax) {
-    throw new ApiError(400, 'parameter_invalid', `limit is not a whole number from 1 to ${pageSizeMax}`);
-  }
-  const end = position + 1 + limit;
-  const data = paymentIds.slice(position + 1, end).map((id) => payments.get(id));
-  return { data, has_more: end < paymentIds.length };
 }
 
 /** How its card behaves is the system's secret. */

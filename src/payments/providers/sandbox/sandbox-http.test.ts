@@ -194,6 +194,32 @@ test('the outcome is unknown at the deadline, also when an answer has begun', as
   await t.throwsAsync(slow.provider.charge(request), { instanceOf: OutcomeUnknown });
 });
 
+test('a list of payments is believed only in its form', async (t) => {
+  const span = {
+    from: Temporal.Instant.from('2031-03-01T00:00:00Z'),
+    to: Temporal.Instant.from('2031-04-01T00:00:00Z'),
+  };
+  const list = (more: object) => JSON.stringify({ data: [payment], has_more: false, ...more });
+  const good = await answering(t, reply(200, list({})));
+  t.is((await good.provider.listPayments(span)).payments.length, 1);
+  for (const wrong of [
+    { data: {} },
+    { has_more: undefined },
+    { data: [], has_more: true },
+    { data: [null] },
+    ...[
+      { amount_minor: 59_900 },
+      { refunded_minor: '-1' },
+      { currency: 'rub' },
+      { status: 'paid' },
+      { created_at: 'soon' },
+    ].map((field) => ({ data: [{ ...payment, ...field }] })),
+  ]) {
+    const { provider } = await answering(t, reply(200, list(wrong)));
+    await t.throwsAsync(provider.listPayments(span), { instanceOf: OutcomeUnknown }, JSON.stringify(wrong));
+  }
+});
+
 test('a page is sent to nobody unless it is a web address', async (t) => {
   const start = { ...request, mode: 'payment', customerReference: 'user', returnUrl: '' } as const;
   const good = await answering(t, reply(200, JSON.stringify(checkout)));

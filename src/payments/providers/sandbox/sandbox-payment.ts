@@ -1,4 +1,11 @@
-import { OutcomeUnknown, type PaymentOutcome, type RefundRequest, type SavedMethod } from '../../provider.ts';
+import {
+  OutcomeUnknown,
+  type ListedPayment,
+  type PaymentOutcome,
+  type PaymentPage,
+  type RefundRequest,
+  type SavedMethod,
+} from '../../provider.ts';
 
 /** A payment as the payment system answers it, checked. */
 export interface SandboxPayment {
@@ -20,6 +27,7 @@ type Fields = Record<string, unknown>;
 const idForm = /^[\x21-\x7e]{1,128}$/;
 const amountForm = /^[1-9][0-9]{0,17}$/;
 const noAmountForm = /^0$/;
+const listedAmountForm = /^(0|[1-9][0-9]{0,17})$/;
 const currencyForm = /^[A-Z]{3}$/;
 const brandForm = /^[\p{L}\p{N} ._-]{1,64}$/u;
 
@@ -49,6 +57,37 @@ export function readPaymentOf(answer: unknown, reference: string): PaymentOutcom
   const found = data.map((payment) => readPayment(payment, { reference }).outcome);
   // Should there ever be more than one, the one with the money counts.
   return found.find(({ kind }) => kind === 'succeeded') ?? found[0];
+}
+
+/** Reads a page of the list of all payments. Throws OutcomeUnknown. */
+export function readPage(answer: unknown): PaymentPage {
+  try {
+    const { data, has_more: hasMore } = fieldsOf(answer);
+    if (!Array.isArray(data) || typeof hasMore !== 'boolean') throw new Error('not a page');
+    const payments = data.map(readListed);
+    const last = payments.at(-1)?.providerPaymentId;
+    if (hasMore && last === undefined) throw new Error('an empty page cannot have a next one');
+    return { payments, nextCursor: hasMore ? last : undefined };
+  } catch (cause) {
+    throw new OutcomeUnknown('the payment system answered with something that is not a list of payments', { cause });
+  }
+}
+
+function readListed(value: unknown): ListedPayment {
+  const payment = fieldsOf(value);
+  const reference = payment['reference'];
+  if (typeof reference !== 'string') throw new Error('reference is not a text');
+  return {
+    providerPaymentId: text(payment, 'id', idForm),
+    reference,
+    status: outcomeOf(payment).kind,
+    amount: {
+      currencyCode: text(payment, 'currency', currencyForm),
+      amountMinor: BigInt(text(payment, 'amount_minor', listedAmountForm)),
+    },
+    refundedMinor: BigInt(text(payment, 'refunded_minor', listedAmountForm)),
+    createdAt: Temporal.Instant.from(text(payment, 'created_at', idForm)),
+  };
 }
 
 function outcomeOf(payment: Fields): SandboxPayment['outcome'] {

@@ -188,3 +188,38 @@ test.serial('its clock is set, and says what comes next', async (t) => {
   await ownProvider.setClock(expiresAt, false);
   t.is((await ownProvider.lookUp({ reference: request.reference }))?.kind, 'dead');
 });
+
+test('lists what was begun in a span of time, page by page, with what became of it', async (t) => {
+  const own = await startPaymentSystem({ webhookUrl: receiver.url });
+  t.teardown(() => own.stop());
+  const lister = createSandboxProvider({ baseUrl: own.url, apiKey: own.apiKey, webhookSecrets: ['a'] });
+  const from = Temporal.Instant.from('2031-05-01T00:00:00Z');
+  await own.setClock(from, false);
+  const count = 201;
+  const requests = Array.from({ length: count }, checkoutRequest);
+  const pages = [];
+  for (const request of requests) pages.push(await lister.startCheckout(request));
+  await own.pay(pages[0]!.url);
+  const refund = { idempotencyKey: 'rfd_1', reference: 'refund-1', amount: roubles(900n) };
+  await lister.refund({ ...refund, providerPaymentId: pages[0]!.providerPaymentId });
+  await own.setClock(from.add({ hours: 1 }), false);
+  await lister.startCheckout(checkoutRequest());
+  const to = from.add({ hours: 1 });
+  const first = await lister.listPayments({ from, to });
+  const { createdAt, ...listed } = first.payments[0]!;
+  t.is(createdAt.toString(), '2031-05-01T00:00:00Z');
+  t.deepEqual(listed, {
+    providerPaymentId: pages[0]!.providerPaymentId,
+    reference: requests[0]!.reference,
+    status: 'succeeded',
+    amount: roubles(59_900n),
+    refundedMinor: 900n,
+  });
+  t.like(first.payments[1], { status: 'waiting', refundedMinor: 0n });
+  const second = await lister.listPayments({ from, to, cursor: first.nextCursor });
+  t.is(second.nextCursor, undefined);
+  t.deepEqual(
+    [...first.payments, ...second.payments].map(({ reference }) => reference),
+    requests.map(({ reference }) => reference),
+  );
+});

@@ -7,7 +7,7 @@ import {
 } from '../../provider.ts';
 import { readActivity, type SandboxActivity } from './sandbox-activity.ts';
 import { createSandboxHttp } from './sandbox-http.ts';
-import { readPayment, readPaymentOf, readRefund } from './sandbox-payment.ts';
+import { readPage, readPayment, readPaymentOf, readRefund } from './sandbox-payment.ts';
 import { authenticate, readNotice } from './sandbox-webhook.ts';
 
 export interface SandboxProviderOptions {
@@ -31,6 +31,8 @@ const concurrencyMax = 16;
 /** Look-ups and the clock are not held up by charges that wait for an answer. */
 const connectionsMax = concurrencyMax * 4;
 const webhookSecretsMax = 2;
+/** Far below what an answer may weigh. */
+const pageSize = 200;
 
 /** Builds the provider; it connects with the first call. Throws when the options cannot work. */
 export function createSandboxProvider(options: SandboxProviderOptions): SandboxProvider {
@@ -95,6 +97,15 @@ export function createSandboxProvider(options: SandboxProviderOptions): SandboxP
       }
       const answer = await http.call('GET', `/v1/payments?reference=${encodeURIComponent(reference)}`);
       return readPaymentOf(answer, reference);
+    },
+    async listPayments({ from, to, cursor }) {
+      const query = new URLSearchParams({
+        created_from: from.toString(),
+        created_before: to.toString(),
+        limit: String(pageSize),
+        ...(cursor !== undefined && { after: cursor }),
+      });
+      return readPage(await http.call('GET', `/v1/payments?${query}`));
     },
     authenticateWebhook(notice) {
       authenticate(notice, webhookSecrets);

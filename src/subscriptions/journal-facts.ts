@@ -1,0 +1,43 @@
+import type { JournalFact } from '../ledger/journal-fact.ts';
+import type { AttemptRow } from '../payments/attempt-rows.ts';
+import type { Decision } from './decide-settlement.ts';
+import type { SubscriptionChange } from './lifecycle.ts';
+
+/** The charges of a settle, each with the period that it bought. */
+export function chargedFacts(decisions: readonly Decision[], attempts: ReadonlyMap<string, AttemptRow>): JournalFact[] {
+  return decisions.flatMap<JournalFact>(({ attempt: update, payment, changes = [] }) => {
+    // Surplus is written down by whoever claims its refund (claimSurplusRefunds), once.
+    if (payment?.status !== 'SUCCEEDED' || !update) return [];
+    const attempt = attempts.get(update.id)!;
+    // A method that was saved without money.
+    if (attempt.amount.amountMinor === 0n) return [];
+    const { currentPeriodStart: start, currentPeriodEnd: end } = changes.at(-1)!.after;
+    return [
+      {
+        kind: 'CHARGED',
+        subscriptionId: attempt.subscriptionId,
+        paymentId: attempt.paymentId,
+        attemptId: attempt.id,
+        provider: attempt.provider,
+        merchantAccount: attempt.merchantAccount,
+        providerPaymentId: update.providerPaymentId!,
+        amount: attempt.amount,
+        period: { start: start!, end: end! },
+      },
+    ];
+  });
+}
+
+/** The spans that nobody pays for: forgiven, or given by an operator. Every change that makes one passes here. */
+export function spanFacts(changes: readonly SubscriptionChange[]): JournalFact[] {
+  return changes.flatMap<JournalFact>(({ before, after, kind, reason }) => {
+    const subscriptionId = after.id;
+    if (kind === 'PERIOD_FORGIVEN') {
+      const [start, end] = reason.split('/').map((text) => Temporal.Instant.from(text));
+      return [{ kind: 'FORGIVEN', subscriptionId, period: { start: start!, end: end! } }];
+    }
+    if (kind !== 'PERIOD_EXTENDED' && kind !== 'GIVEN') return [];
+    const start = kind === 'GIVEN' ? after.currentPeriodStart : before.currentPeriodEnd;
+    return [{ kind: 'EXTENDED', subscriptionId, period: { start: start!, end: after.currentPeriodEnd! } }];
+  });
+}
