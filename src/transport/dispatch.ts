@@ -13,6 +13,7 @@ import { deadlineDefaultMs, deadlineMaxMs } from './limits.ts';
 import { createRateLimiter, type RateLimits } from './rate-limit.ts';
 import { deadlineExceeded, deadlineTooLong, shuttingDown } from './refusals.ts';
 import type { Method } from './router.ts';
+import { refuseZeroCharacter } from './zero-character.ts';
 import { createRunningCalls, type RunningCalls } from './running-calls.ts';
 
 export interface DispatcherOptions {
@@ -68,6 +69,7 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
 
       const validation = validator.validate(method.desc.input, message);
       if (validation.kind !== 'valid') throw validationError(validation.violations, validation.error);
+      refuseZeroCharacter(message);
 
       // Right before the method begins, with no await between: a drain that saw nothing running must stay right.
       if (running.draining) throw shuttingDown();

@@ -179,6 +179,23 @@ const cases: Case[] = [
     },
   },
   {
+    title: 'a text that no database stores',
+    request: plan('premium\u{0}'),
+    expected: {
+      error: {
+        code: 3,
+        message: 'fields of the request are not valid',
+        details: [
+          info('INVALID_FIELDS'),
+          {
+            type: 'google.rpc.BadRequest',
+            fieldViolations: [{ field: 'code', description: 'must not contain the character U+0000' }],
+          },
+        ],
+      },
+    },
+  },
+  {
     title: 'a viewer with a token',
     method: getSubscription,
     request: subscription,
