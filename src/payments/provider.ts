@@ -21,12 +21,22 @@ export interface PaymentProvider {
   startCheckout(request: CheckoutRequest): Promise<CheckoutPage>;
   /** Kills a page so that no money can come through it any more; tells what became of it: `dead`, or `succeeded`. */
   expireCheckout(providerPaymentId: string): Promise<PaymentOutcome>;
-  /** Charges a saved method without the customer. The same key never charges twice within `idempotencyWindowMs`. */
+  /**
+   * Charges a saved method without the customer. The same key never charges twice within `idempotencyWindowMs`. A
+   * method that the provider no longer has is a hard decline.
+   */
   charge(request: ChargeRequest): Promise<PaymentOutcome>;
+  /**
+   * Kills a charge that waits, so that no money can come through it any more; tells what became of it: still `waiting`
+   * where it cannot be killed. Only with `canCancelPending`.
+   */
+  cancelPending(providerPaymentId: string): Promise<PaymentOutcome>;
+  /** Forgets a saved method: it cannot be charged any more. One that is already gone is fine. */
+  detachMethod(method: MethodOfCustomer): Promise<void>;
   /** Gives money of a succeeded payment back. The same key never gives back twice within `idempotencyWindowMs`. */
-  refund(request: RefundRequest): Promise<{ readonly providerRefundId: string }>;
-  /** Forgets a saved method; one that is gone already is fine. A later charge of it is a hard decline. */
-  detachMethod(method: { readonly providerCustomerId: string; readonly providerMethodId: string }): Promise<void>;
+  refund(request: RefundRequest): Promise<RefundOutcome>;
+  /** What became of a refund; undefined when the provider has none. A repeat of `refund` only tells how it began. */
+  lookUpRefund(query: RefundQuery): Promise<RefundOutcome | undefined>;
   /** What became of a payment; undefined when the provider has none. */
   lookUp(query: LookUpQuery): Promise<PaymentOutcome | undefined>;
   /** Every payment begun at the provider in `[from, to)`, whatever became of it, a page at a time; moves no money. */
@@ -46,6 +56,8 @@ export interface ProviderCapabilities {
   readonly idempotencyWindowMs: number;
   /** Whether `lookUp` finds a payment by our reference alone. */
   readonly lookUpByReference: boolean;
+  /** Whether `cancelPending` can kill a charge that waits; where not, it is followed to its end. */
+  readonly canCancelPending: boolean;
   /** How long a checkout page stays open. */
   readonly checkoutTtlMs: number;
   /** How many calls may be under way at once. */
@@ -91,6 +103,23 @@ export interface RefundRequest {
   readonly providerPaymentId: string;
   readonly amount: Money;
 }
+
+/** A method as `charge` names it. */
+export type MethodOfCustomer = Pick<ChargeRequest, 'providerCustomerId' | 'providerMethodId'>;
+
+export interface RefundQuery {
+  readonly providerRefundId?: string | undefined;
+  readonly reference: string;
+  readonly providerPaymentId: string;
+}
+
+/** What became of a refund, as far as the provider knows. */
+export type RefundOutcome =
+  | { readonly kind: 'succeeded'; readonly providerRefundId: string }
+  /** The provider has not finished yet. */
+  | { readonly kind: 'pending'; readonly providerRefundId: string }
+  /** Nothing went back and nothing will; the reason is the provider's code. */
+  | { readonly kind: 'failed'; readonly providerRefundId: string; readonly reason: string };
 
 export interface LookUpQuery {
   readonly providerPaymentId?: string | undefined;
@@ -139,8 +168,8 @@ export type PaymentOutcome =
       readonly declineCode: string;
       readonly hard: boolean;
     }
-  /** The customer, or the provider, has not finished yet. */
-  | { readonly kind: 'waiting'; readonly providerPaymentId: string }
+  /** The customer, or the provider, has not finished yet; `actionUrl` is where the customer confirms (3-D Secure). */
+  | { readonly kind: 'waiting'; readonly providerPaymentId: string; readonly actionUrl?: string }
   /** It can never succeed any more and nothing was taken; without an id when the provider never had it. */
   | { readonly kind: 'dead'; readonly providerPaymentId?: string };
 

@@ -42,7 +42,7 @@ test('money that comes after a cancellation goes back once, all of it, whoever t
   }
 });
 
-test('a refund whose answer was lost is repeated under the same key, and the money goes back once', async (t) => {
+test('a refund whose answer was lost is looked for before it is sent again, and the money goes back once', async (t) => {
   const world = await startWorld();
   const domain = await openDomain(world);
   try {

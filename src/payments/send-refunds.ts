@@ -6,7 +6,7 @@ import type { JournalFact } from '../ledger/journal-fact.ts';
 import type { Money } from '../lib/money.ts';
 import { attemptLeaseMs, nextCheckAfter } from './attempt-rows.ts';
 import { mapBounded } from './call-provider.ts';
-import { NotExecuted, RequestRefused } from './provider.ts';
+import { NotExecuted, RequestRefused, type PaymentProvider, type RefundOutcome } from './provider.ts';
 import { providerNamed, type PaymentsContext } from './providers.ts';
 
 const batchMax = 100;
@@ -65,19 +65,19 @@ async function claimRefunds(ctx: PaymentsContext): Promise<RefundRow[]> {
 async function sendRefund(ctx: PaymentsContext, refund: RefundRow): Promise<void> {
   const provider = providerNamed(ctx, refund.provider);
   const facts = { refund: refund.id, provider: refund.provider, providerPayment: refund.provider_payment_id };
-  if (Number(refund.age_ms) > provider.capabilities.idempotencyWindowMs - keyReserveMs) {
-    ctx.log.error(facts, 'refund is open for too long: a person has to look');
-    return settleRefund(ctx, refund, { state: 'FAILED', note: 'open for too long' });
-  }
   try {
-    const { providerRefundId } = await provider.refund({
-      idempotencyKey: refund.idempotency_key,
-      reference: refund.id,
-      providerPaymentId: refund.provider_payment_id,
-      amount: amountOf(refund),
-    });
+    const outcome = await callRefund(provider, refund);
+    if (outcome === undefined) {
+      ctx.log.error(facts, 'refund is open for too long: a person has to look');
+      return settleRefund(ctx, refund, { state: 'FAILED', note: 'open for too long' });
+    }
+    if (outcome.kind === 'pending') return ctx.log.info(facts, 'refund is under way at the provider');
+    if (outcome.kind === 'failed') {
+      ctx.log.error({ ...facts, reason: outcome.reason }, 'refund failed: a person has to look');
+      return settleRefund(ctx, refund, { state: 'FAILED', note: outcome.reason });
+    }
     ctx.log.info(facts, 'refunded');
-    await settleRefund(ctx, refund, { state: 'SUCCEEDED', providerRefundId });
+    await settleRefund(ctx, refund, { state: 'SUCCEEDED', providerRefundId: outcome.providerRefundId });
   } catch (error) {
     // A refusal of a repeat says nothing about the first call.
     if (error instanceof RequestRefused && refund.tries === 0) {
@@ -87,6 +87,18 @@ async function sendRefund(ctx: PaymentsContext, refund: RefundRow): Promise<void
     ctx.log.warn({ ...facts, err: error }, 'refund is not settled yet');
     if (error instanceof NotExecuted) await retrySoon(ctx, refund.id, error.retryAfterMs ?? retryMs);
   }
+}
+
+/**
+ * What became of the refund: a repeat looks before it sends again, for the answer to a repeat only tells how the refund
+ * began. Undefined when there is none, and it is too late to send it under its key.
+ */
+async function callRefund(provider: PaymentProvider, refund: RefundRow): Promise<RefundOutcome | undefined> {
+  const query = { reference: refund.id, providerPaymentId: refund.provider_payment_id };
+  const known = refund.tries === 0 ? undefined : await provider.lookUpRefund(query);
+  if (known !== undefined) return known;
+  if (Number(refund.age_ms) > provider.capabilities.idempotencyWindowMs - keyReserveMs) return undefined;
+  return provider.refund({ ...query, idempotencyKey: refund.idempotency_key, amount: amountOf(refund) });
 }
 
 async function settleRefund(

@@ -37,6 +37,8 @@ export interface TestPaymentSystem {
   /** Posts the page's form as a browser does, and follows no redirect. The good test card when none is given. */
   pay(pageUrl: string, card?: string): Promise<Response>;
   decline(pageUrl: string): Promise<Response>;
+  /** What a customer does at the page of a charge that needs it; refused otherwise. */
+  confirm(actionUrl: string, action?: 'confirm' | 'refuse'): Promise<Response>;
   /** Sets its business clock; an earlier `now` leaves the time as it is. All that became due is under way then. */
   setClock(now: Temporal.Instant | string, running: boolean): Promise<ClockView>;
   clock(): Promise<ClockView>;
@@ -95,7 +97,7 @@ export async function startPaymentSystem(options: PaymentSystemOptions): Promise
 function callsOf(
   url: string,
   apiKey: string,
-): Pick<TestPaymentSystem, 'payments' | 'pay' | 'decline' | 'setClock' | 'clock'> {
+): Pick<TestPaymentSystem, 'payments' | 'pay' | 'decline' | 'confirm' | 'setClock' | 'clock'> {
   const call = async <T>(path: string, body?: object): Promise<T> => {
     const headers = { authorization: `Bearer ${apiKey}` };
     const init = body ? { method: 'POST', headers, body: JSON.stringify(body) } : { headers };
@@ -120,6 +122,8 @@ function callsOf(
     },
     pay: (pageUrl, card = goodCardNumber) => post(pageUrl, card, 'pay'),
     decline: (pageUrl) => post(pageUrl, goodCardNumber, 'decline'),
+    confirm: (actionUrl, action = 'confirm') =>
+      fetch(actionUrl, { method: 'POST', body: new URLSearchParams({ action }) }),
     setClock: (now, running) => call('/v1/test_clock', { now: now.toString(), running }),
     clock: () => call('/v1/test_clock'),
   };

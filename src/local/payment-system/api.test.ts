@@ -55,6 +55,7 @@ test('shows a payment whole', async (t) => {
     decline_kind: null,
     refunded_minor: '0',
     page_url: `${system.url}/pay/${String(id)}`,
+    action_url: null,
     created_at: '2031-05-06T07:08:09.000Z',
     settled_at: null,
     expires_at: '2031-05-07T06:08:09.000Z',

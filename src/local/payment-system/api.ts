@@ -6,10 +6,11 @@ import { expireCheckout, openCheckout } from './checkouts.ts';
 import { setClock, showClock } from './clock-api.ts';
 import { never, parseObject, readBody, type Answer } from './http.ts';
 import { createOncePerKey } from './idempotency.ts';
-import type { SavedMethod } from './ledger-line.ts';
+import type { PaymentObject, SavedMethod } from './ledger-line.ts';
 import { listPayments } from './list-payments.ts';
 import { refundPayment } from './refunds.ts';
 import { doWhatIsDue, type System } from './system.ts';
+import { cancelCharge } from './under-way.ts';
 
 export type Api = (request: IncomingMessage, url: URL) => Promise<Answer | typeof never>;
 
@@ -32,7 +33,7 @@ export function createApi(system: System): Api {
       case 'POST /v1/checkouts':
         return oncePerKey(request, path, (body, key) => openCheckout(books, body, system.baseUrl, key));
       case 'POST /v1/charges':
-        return oncePerKey(request, path, (body, key) => chargeMethod(books, body, key));
+        return oncePerKey(request, path, (body, key) => chargeMethod(books, body, system.baseUrl, key));
       case 'POST /v1/refunds':
         return oncePerKey(request, path, (body, key) => refundPayment(books, body, key));
     }
@@ -69,6 +70,12 @@ async function withoutKey(system: System, method: string, url: URL): Promise<obj
       return listPayments(system.books.state, url.searchParams);
     case 'GET payments/:id':
       return found(state.payments.get(id!), `payment: ${id}`);
+    case 'POST payments/:id/cancel':
+      return cancel(system, found(state.payments.get(id!), `payment: ${id}`));
+    case 'GET refunds':
+      return {
+        data: (state.refundsByReference.get(required(url, 'reference')) ?? []).map((re) => state.refunds.get(re)),
+      };
     case 'GET refunds/:id':
       return found(state.refunds.get(id!), `refund: ${id}`);
     case 'GET payment_methods/:id':
@@ -87,6 +94,12 @@ function found<T>(value: T | undefined, what: string): T {
   return value;
 }
 
+function required(url: URL, name: string): string {
+  const value = url.searchParams.get(name);
+  if (value === null) throw new ApiError(400, 'parameter_missing', `${name} is missing`);
+  return value;
+}
+
 /** How its card behaves is the system's secret. */
 function showMethod(method: SavedMethod): object {
   return { ...method, behaviour: undefined };
@@ -96,6 +109,19 @@ async function detachMethod({ books }: System, method: SavedMethod): Promise<obj
   const detached: SavedMethod = { ...method, detached: true };
   if (!method.detached) await books.record({ type: 'method_detached', at: books.clock.now(), method: detached });
   return showMethod(detached);
+}
+
+/** The answer is the payment as it is then: what cannot be cancelled goes on. */
+async function cancel(system: System, { id, kind }: PaymentObject): Promise<object> {
+  const { books, webhooks } = system;
+  if (kind !== 'off_session') throw notFound(`charge: ${id}`);
+  await doWhatIsDue(system);
+  const payment = books.state.payments.get(id)!;
+  const line = cancelCharge(books, payment);
+  if (line === undefined) return payment;
+  await books.record(line);
+  webhooks.deliverDue();
+  return line.payment!;
 }
 
 /** Money that came before stays: the answer is then a succeeded payment. */

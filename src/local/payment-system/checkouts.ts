@@ -28,7 +28,7 @@ const names = [
 ];
 const expiryS = { min: 1, max: 30 * 86_400, otherwise: 82_800 };
 
-/** The line that opens a hosted page. The same customer reference always gives the same customer. */
+/** The line that opens a hosted page: of a payment, or of a set-up, which saves a card and takes nothing. The same customer reference always gives the same customer. */
 export function openCheckout(books: Books, parameters: Parameters, pageBaseUrl: string, key: KeyUse): LedgerLine {
   allowOnly(parameters, names);
   const nowMs = books.clock.nowMs();
@@ -53,6 +53,7 @@ export function openCheckout(books: Books, parameters: Parameters, pageBaseUrl: 
     decline_kind: null,
     refunded_minor: '0',
     page_url: `${pageBaseUrl}/pay/${id}`,
+    action_url: null,
     created_at: isoOf(nowMs),
     settled_at: null,
     expires_at: isoOf(nowMs + lifetimeS * 1_000),
@@ -98,7 +99,7 @@ export function tryCard(
   return { type: 'card_tried', at, payment: succeeded, card, method, event };
 }
 
-/** The line that ends an open checkout: no money comes through its page any more. */
+/** The line that ends a page: nothing comes through it any more. */
 export function expireCheckout(books: Books, payment: PaymentObject): LedgerLine {
   const at = books.clock.now();
   return {

@@ -1,12 +1,23 @@
 import type { BehaviourName, Card } from './cards.ts';
 
+export type PaymentStatus =
+  | 'open'
+  /** The customer has to confirm the charge. */
+  | 'requires_action'
+  /** Goes its way without anybody; cannot be cancelled. */
+  | 'processing'
+  | 'succeeded'
+  | 'declined'
+  | 'expired'
+  | 'canceled';
+
 /** A payment as the API and the webhooks show it, and as the ledger keeps it. Instants are ISO, by the test clock. */
 export interface PaymentObject {
   readonly id: string;
   readonly kind: 'checkout' | 'off_session';
   /** A set-up only saves a card: its amount is zero. */
   readonly mode: 'payment' | 'setup';
-  readonly status: 'open' | 'succeeded' | 'declined' | 'expired';
+  readonly status: PaymentStatus;
   readonly amount_minor: string;
   readonly currency: string;
   readonly customer: string;
@@ -19,6 +30,8 @@ export interface PaymentObject {
   readonly decline_kind: 'soft' | 'hard' | null;
   readonly refunded_minor: string;
   readonly page_url: string | null;
+  /** Where the customer confirms a charge that needs it; stays when that is over. */
+  readonly action_url: string | null;
   readonly created_at: string;
   readonly settled_at: string | null;
   readonly expires_at: string | null;
@@ -30,13 +43,15 @@ export interface PaymentMethodObject {
   readonly last4: string;
   readonly expiry_month: number;
   readonly expiry_year: number;
+  /** The same for the same card, whoever saves it. */
   readonly fingerprint: string;
 }
 
 export interface RefundObject {
   readonly id: string;
   readonly payment: string;
-  readonly status: 'succeeded';
+  readonly status: 'succeeded' | 'pending' | 'failed';
+  readonly failure_reason: string | null;
   readonly amount_minor: string;
   readonly currency: string;
   readonly reference: string;
@@ -58,7 +73,20 @@ export interface KeyUse {
   readonly answered: boolean;
 }
 
-export type EventType = 'payment.succeeded' | 'payment.declined' | 'payment.expired' | 'refund.succeeded';
+export type EventType =
+  | 'payment.succeeded'
+  | 'payment.declined'
+  | 'payment.expired'
+  | 'payment.canceled'
+  | 'payment.action_required'
+  | 'refund.succeeded'
+  | 'refund.failed';
+
+/** How something that is under way ends by itself. By the test clock. */
+export interface Ending {
+  readonly at: string;
+  readonly succeeds: boolean;
+}
 
 /** A webhook to send. What it tells is the line's payment, and its refund. */
 export interface LedgerEvent {
@@ -91,7 +119,11 @@ export interface LedgerLine {
     | 'card_tried'
     | 'checkout_expired'
     | 'charged'
+    | 'action_answered'
+    | 'charge_settled'
+    | 'charge_canceled'
     | 'refunded'
+    | 'refund_settled'
     | 'method_detached'
     | 'webhook_tried'
     | 'clock_set';
@@ -104,6 +136,8 @@ export interface LedgerLine {
   readonly card?: Card;
   readonly method?: SavedMethod;
   readonly refund?: RefundObject;
+  /** Of the line's refund, or else of its payment. */
+  readonly ending?: Ending;
   readonly key?: KeyUse;
   readonly event?: LedgerEvent;
   readonly delivery?: Delivery;

@@ -36,18 +36,19 @@ dd { margin: 0; color: var(--soft); }
 
 const styleHash = createHash('sha256').update(style).digest('base64');
 
-/** The page of an open payment: what is paid, how much, a card, Pay and Decline. `problem` is of the try before. */
+/** The page of an open payment or set-up: what for, how much, a card, two buttons. `problem` is of the try before. */
 export function openPage(payment: PaymentObject, problem?: string): string {
   const cards = testCards().map(({ number, help }) => `<dt>${escapeHtml(number)}</dt><dd>${escapeHtml(help)}</dd>`);
+  const isSetup = payment.mode === 'setup';
   return frame(
-    'Payment',
+    isSetup ? 'Save a card' : 'Payment',
     `${heading(payment)}
 ${problem === undefined ? '' : `<p class="problem" role="alert">${escapeHtml(problem)}</p>`}
 <form method="post" action="/pay/${encodeURIComponent(payment.id)}">
 <label for="card">Card number</label>
 <input id="card" name="card" value="${goodCardNumber}" inputmode="numeric" autocomplete="off" maxlength="23" required>
 <div class="buttons">
-<button class="pay" name="action" value="pay">${payment.mode === 'setup' ? 'Save the card' : `Pay ${escapeHtml(amountText(payment))}`}</button>
+<button class="pay" name="action" value="pay">${isSetup ? 'Save the card' : `Pay ${escapeHtml(amountText(payment))}`}</button>
 <button name="action" value="decline">Decline</button>
 </div>
 </form>
@@ -55,15 +56,33 @@ ${problem === undefined ? '' : `<p class="problem" role="alert">${escapeHtml(pro
   );
 }
 
-/** The page of a payment that is over: paid, or expired. */
+/** The page of a charge that the customer has to confirm: what for, how much, Confirm and Refuse. */
+export function actionPage(payment: PaymentObject): string {
+  const { brand, last4 } = payment.payment_method!;
+  return frame(
+    'Confirm a payment',
+    `${heading(payment)}
+<p>From your ${escapeHtml(brand)} card ending in ${escapeHtml(last4)}. Is this you?</p>
+<form method="post" action="/pay/${encodeURIComponent(payment.id)}">
+<div class="buttons">
+<button class="pay" name="action" value="confirm">Confirm ${escapeHtml(amountText(payment))}</button>
+<button name="action" value="refuse">Refuse</button>
+</div>
+</form>`,
+  );
+}
+
+/** The page of a payment or set-up that is over. */
 export function endedPage(payment: PaymentObject): string {
   const isPaid = payment.status === 'succeeded';
-  const done = payment.mode === 'setup' ? 'Saved' : 'Paid with';
+  const done = payment.mode === 'setup' ? 'Saved' : 'Paid';
   const result = isPaid
-    ? `${done} ${payment.payment_method!.brand} ending in ${payment.payment_method!.last4}`
-    : 'This page has expired and nothing was taken';
+    ? `${done === 'Paid' ? 'Paid with' : 'Saved'} ${payment.payment_method!.brand} ending in ${payment.payment_method!.last4}`
+    : payment.status === 'declined'
+      ? 'You have refused this payment and nothing was taken'
+      : 'This page has expired and nothing was taken';
   return frame(
-    isPaid ? 'Paid' : 'Expired',
+    isPaid ? done : payment.status === 'declined' ? 'Refused' : 'Expired',
     `${heading(payment)}<p class="result${isPaid ? ' good' : ''}" role="status">${escapeHtml(result)}</p>`,
   );
 }

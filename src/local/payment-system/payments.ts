@@ -1,4 +1,12 @@
-import type { ClockSetting, LedgerEvent, LedgerLine, PaymentObject, RefundObject, SavedMethod } from './ledger-line.ts';
+import type {
+  ClockSetting,
+  Ending,
+  LedgerEvent,
+  LedgerLine,
+  PaymentObject,
+  RefundObject,
+  SavedMethod,
+} from './ledger-line.ts';
 
 /** What a call with an idempotency key did. */
 export interface UsedKey {
@@ -25,13 +33,16 @@ export interface State {
   readonly positions: Map<string, number>;
   readonly byReference: Map<string, string[]>;
   readonly returnUrls: Map<string, string>;
-  /** Checkout id → when it expires, ms since the epoch. */
-  readonly openCheckouts: Map<string, number>;
+  /** Of what waits for the customer: payment id → when it expires, ms since the epoch. */
+  readonly expiries: Map<string, number>;
+  /** Id of a payment or refund under way → how it ends by itself. */
+  readonly endings: Map<string, Ending>;
   /** The merchant's customer reference → our customer id, and back. */
   readonly customers: Map<string, string>;
   readonly customerReferences: Map<string, string>;
   readonly methods: Map<string, SavedMethod>;
   readonly refunds: Map<string, RefundObject>;
+  readonly refundsByReference: Map<string, string[]>;
   readonly keys: Map<string, UsedKey>;
   readonly pendingEvents: Map<string, PendingEvent>;
   clock: ClockSetting | undefined;
@@ -47,11 +58,13 @@ export function emptyState(): State {
     positions: new Map(),
     byReference: new Map(),
     returnUrls: new Map(),
-    openCheckouts: new Map(),
+    expiries: new Map(),
+    endings: new Map(),
     customers: new Map(),
     customerReferences: new Map(),
     methods: new Map(),
     refunds: new Map(),
+    refundsByReference: new Map(),
     keys: new Map(),
     pendingEvents: new Map(),
     clock: undefined,
@@ -65,7 +78,8 @@ export function applyLine(state: State, line: LedgerLine): void {
   if (line.payment) applyPayment(state, line.payment);
   if (line.payment && line.return_url) state.returnUrls.set(line.payment.id, line.return_url);
   if (line.method) state.methods.set(line.method.id, line.method);
-  if (line.refund) state.refunds.set(line.refund.id, line.refund);
+  if (line.refund) applyRefund(state, line.refund);
+  if (line.ending) state.endings.set((line.refund ?? line.payment)!.id, line.ending);
   if (line.clock) state.clock = line.clock;
   if (line.key) {
     const { key, request_hash: requestHash, answered } = line.key;
@@ -96,8 +110,19 @@ function applyPayment(state: State, payment: PaymentObject): void {
     state.customerReferences.set(customer, payment.customer_reference);
   }
   state.payments.set(id, payment);
-  if (payment.status === 'open') state.openCheckouts.set(id, Date.parse(payment.expires_at!));
-  else state.openCheckouts.delete(id);
+  if (payment.status === 'open' || payment.status === 'requires_action') {
+    state.expiries.set(id, Date.parse(payment.expires_at!));
+  } else state.expiries.delete(id);
+  if (payment.status !== 'processing') state.endings.delete(id);
+}
+
+function applyRefund(state: State, refund: RefundObject): void {
+  const { id, reference } = refund;
+  if (!state.refunds.has(id)) {
+    state.refundsByReference.set(reference, [...(state.refundsByReference.get(reference) ?? []), id]);
+  }
+  state.refunds.set(id, refund);
+  if (refund.status !== 'pending') state.endings.delete(id);
 }
 
 function applyDelivery(state: State, delivery: NonNullable<LedgerLine['delivery']>): void {

@@ -1,8 +1,11 @@
 import { ApiError } from './api-error.ts';
 import type { Books } from './books.ts';
+import { refundEnding } from './cards.ts';
+import { processingMs } from './charges.ts';
 import { prefixedId } from './checkouts.ts';
 import type { KeyUse, LedgerLine, RefundObject } from './ledger-line.ts';
 import { allowOnly, readAmount, requiredText, type Parameters } from './parameters.ts';
+import { isoOf } from './test-clock.ts';
 
 const names = ['payment', 'amount_minor', 'reference'];
 
@@ -20,11 +23,15 @@ export function refundPayment(books: Books, parameters: Parameters, key: KeyUse)
     const left = taken - BigInt(payment.refunded_minor);
     throw new ApiError(400, 'amount_too_large', `only ${left} of ${taken} can still be refunded`);
   }
-  const at = books.clock.now();
+  const nowMs = books.clock.nowMs();
+  const at = isoOf(nowMs);
+  const method = books.state.methods.get(payment.payment_method!.id)!;
+  const ending = refundEnding(method);
   const refund: RefundObject = {
     id: prefixedId('re'),
     payment: id,
-    status: 'succeeded',
+    status: ending === undefined ? 'succeeded' : 'pending',
+    failure_reason: null,
     amount_minor: amount.toString(),
     currency: payment.currency,
     reference: requiredText(parameters, 'reference'),
@@ -36,6 +43,24 @@ export function refundPayment(books: Books, parameters: Parameters, key: KeyUse)
     payment: { ...payment, refunded_minor: refunded.toString() },
     refund,
     key,
-    event: { id: prefixedId('evt'), type: 'refund.succeeded' },
+    ...(ending === undefined
+      ? { event: { id: prefixedId('evt'), type: 'refund.succeeded' } }
+      : { ending: { at: isoOf(nowMs + processingMs), succeeds: ending === 'succeeds' } }),
+  };
+}
+
+/** The line of a refund that was under way and ends now; one that failed can be made again. */
+export function endRefund(books: Books, refund: RefundObject, succeeds: boolean): LedgerLine {
+  const payment = books.state.payments.get(refund.payment)!;
+  const refunded = BigInt(payment.refunded_minor) - (succeeds ? 0n : BigInt(refund.amount_minor));
+  return {
+    type: 'refund_settled',
+    at: books.clock.now(),
+    payment: { ...payment, refunded_minor: refunded.toString() },
+    refund: {
+      ...refund,
+      ...(succeeds ? { status: 'succeeded' } : { status: 'failed', failure_reason: 'card_closed' }),
+    },
+    event: { id: prefixedId('evt'), type: succeeds ? 'refund.succeeded' : 'refund.failed' },
   };
 }

@@ -17,18 +17,27 @@ const request = {
 const payment = {
   id: 'pay_1',
   kind: 'off_session',
+  mode: 'payment',
   status: 'succeeded',
   amount_minor: '59900',
   currency: 'RUB',
   customer: 'cus_1',
   customer_reference: 'user',
-  payment_method: { id: 'pm_1', brand: 'visa', last4: '4242', expiry_month: 12, expiry_year: 2049, fingerprint: 'fp' },
+  payment_method: {
+    id: 'pm_1',
+    brand: 'visa',
+    last4: '4242',
+    expiry_month: 12,
+    expiry_year: 2049,
+    fingerprint: 'fp_1',
+  },
   reference,
   description: 'Basic, February',
   decline_code: null,
   decline_kind: null,
   refunded_minor: '0',
   page_url: null,
+  action_url: null,
   created_at: '2031-03-01T00:00:00.000Z',
   settled_at: '2031-03-01T00:00:00.000Z',
   expires_at: null,
@@ -88,7 +97,7 @@ test('reads a good answer', async (t) => {
       last4: '4242',
       expiryMonth: 12,
       expiryYear: 2049,
-      fingerprint: 'fp',
+      fingerprint: 'fp_1',
     },
   });
 });
@@ -169,6 +178,10 @@ const unknown: Record<string, Answer> = {
   'a decline without a code': changed({ status: 'declined', decline_kind: 'hard' }),
   'a card without its digits': changed({ payment_method: { ...payment.payment_method, last4: '42' } }),
   'a whole card number': changed({ payment_method: { ...payment.payment_method, last4: '4242424242424242' } }),
+  'a card without a fingerprint': changed({ payment_method: { ...payment.payment_method, fingerprint: undefined } }),
+  'an action without an address': changed({ status: 'requires_action' }),
+  'an action at no web address': changed({ status: 'requires_action', action_url: 'javascript:alert(1)' }),
+  'a set-up instead of a charge': changed({ kind: 'checkout', mode: 'setup', amount_minor: '0' }),
   'month 13': changed({ payment_method: { ...payment.payment_method, expiry_month: 13 } }),
   'a connection that is reset': (incoming) => incoming.socket.resetAndDestroy(),
   'an answer that breaks off': (incoming, response) => {
@@ -221,7 +234,7 @@ test('a list of payments is believed only in its form', async (t) => {
 });
 
 test('a page is sent to nobody unless it is a web address', async (t) => {
-  const start = { ...request, mode: 'payment', customerReference: 'user', returnUrl: '' } as const;
+  const start = { ...request, mode: 'payment' as const, customerReference: 'user', returnUrl: '' };
   const good = await answering(t, reply(200, JSON.stringify(checkout)));
   const { expiresAt, ...opened } = await good.provider.startCheckout(start);
   t.deepEqual(opened, { providerPaymentId: 'pay_1', url: page });
@@ -240,6 +253,49 @@ test('a page is sent to nobody unless it is a web address', async (t) => {
 test('a page that is still open after it was closed is not believed to be dead', async (t) => {
   const { provider } = await answering(t, reply(200, JSON.stringify(checkout)));
   await t.throwsAsync(provider.expireCheckout('pay_1'), { instanceOf: OutcomeUnknown });
+});
+
+const refundRequest = { idempotencyKey: 'rfd_1', reference, providerPaymentId: 'pay_1', amount: request.amount };
+const refund = {
+  id: 're_1',
+  payment: 'pay_1',
+  status: 'succeeded',
+  failure_reason: null,
+  amount_minor: '59900',
+  currency: 'RUB',
+  reference,
+  created_at: '2031-03-01T00:00:00.000Z',
+};
+
+test('an answer that is not the refund, as it was asked for, is not believed', async (t) => {
+  const good = await answering(t, reply(200, JSON.stringify(refund)));
+  t.deepEqual(await good.provider.refund(refundRequest), { kind: 'succeeded', providerRefundId: 're_1' });
+  const wrong: object[] = [
+    { id: '' },
+    { payment: 'pay_2' },
+    { status: 'canceled' },
+    { status: 'failed' },
+    { amount_minor: '59901' },
+    { currency: 'EUR' },
+    { reference: 'another' },
+  ];
+  for (const change of wrong) {
+    const { provider } = await answering(t, reply(200, JSON.stringify({ ...refund, ...change })));
+    await t.throwsAsync(provider.refund(refundRequest), { instanceOf: OutcomeUnknown }, JSON.stringify(change));
+  }
+});
+
+test('of several refunds with our reference the one that moved money counts, and no list is no answer', async (t) => {
+  const failed = { ...refund, id: 're_0', status: 'failed', failure_reason: 'card_closed' };
+  const query = { reference, providerPaymentId: 'pay_1' };
+  const list = await answering(t, reply(200, JSON.stringify({ data: [failed, refund] })));
+  t.deepEqual(await list.provider.lookUpRefund(query), { kind: 'succeeded', providerRefundId: 're_1' });
+  const onlyFailed = await answering(t, reply(200, JSON.stringify({ data: [failed] })));
+  t.like(await onlyFailed.provider.lookUpRefund(query), { kind: 'failed', reason: 'card_closed' });
+  for (const text of ['null', '{}', '{"data":[null]}']) {
+    const { provider } = await answering(t, reply(200, text));
+    await t.throwsAsync(provider.lookUpRefund(query), { instanceOf: OutcomeUnknown }, text);
+  }
 });
 
 test('an answer about another payment than the one that was named is not believed', async (t) => {

@@ -3,9 +3,9 @@ import {
   type ListedPayment,
   type PaymentOutcome,
   type PaymentPage,
-  type RefundRequest,
   type SavedMethod,
 } from '../../provider.ts';
+import { fieldsOf, idForm, text, whole, type Fields } from './sandbox-fields.ts';
 
 /** A payment as the payment system answers it, checked. */
 export interface SandboxPayment {
@@ -22,11 +22,7 @@ export interface ExpectedPayment {
   readonly kind?: 'checkout' | 'off_session';
 }
 
-type Fields = Record<string, unknown>;
-
-const idForm = /^[\x21-\x7e]{1,128}$/;
 const amountForm = /^[1-9][0-9]{0,17}$/;
-const noAmountForm = /^0$/;
 const listedAmountForm = /^(0|[1-9][0-9]{0,17})$/;
 const currencyForm = /^[A-Z]{3}$/;
 const brandForm = /^[\p{L}\p{N} ._-]{1,64}$/u;
@@ -95,30 +91,34 @@ function outcomeOf(payment: Fields): SandboxPayment['outcome'] {
   const isSetup = payment['kind'] === 'checkout' && payment['mode'] === 'setup';
   const amount = {
     currencyCode: text(payment, 'currency', currencyForm),
-    amountMinor: BigInt(text(payment, 'amount_minor', isSetup ? noAmountForm : amountForm)),
+    amountMinor: BigInt(text(payment, 'amount_minor', isSetup ? /^0$/ : amountForm)),
   };
   const kind = isSetup ? 'setup' : String(payment['kind']);
   switch (`${kind} ${String(payment['status'])}`) {
-    case 'setup open':
     case 'checkout open':
+    case 'setup open':
+    case 'off_session processing':
       return { kind: 'waiting', providerPaymentId };
-    case 'setup expired':
+    case 'off_session requires_action':
+      return { kind: 'waiting', providerPaymentId, actionUrl: readPageUrl(payment['action_url']) };
     case 'checkout expired':
+    case 'setup expired':
+    case 'off_session expired':
+    case 'off_session canceled':
       return { kind: 'dead', providerPaymentId };
-    case 'setup declined':
     case 'checkout declined':
     case 'off_session declined': {
       const hard = text(payment, 'decline_kind', /^(soft|hard)$/) === 'hard';
       return { kind: 'declined', providerPaymentId, declineCode: text(payment, 'decline_code', idForm), hard };
     }
-    case 'setup succeeded': {
-      const method = methodOf(payment);
-      if (method === undefined) throw new Error('a set-up without a method');
-      return { kind: 'method saved', providerPaymentId, method };
-    }
     case 'checkout succeeded':
     case 'off_session succeeded':
       return { kind: 'succeeded', providerPaymentId, amount, method: methodOf(payment) };
+    case 'setup succeeded': {
+      const method = methodOf(payment);
+      if (method === undefined) throw new Error('a set-up that saved nothing');
+      return { kind: 'method saved', providerPaymentId, method };
+    }
     default:
       throw new Error('not a kind and status of a payment');
   }
@@ -141,45 +141,6 @@ function methodOf(payment: Fields): SavedMethod | undefined {
 /** The customer's browser is sent there. */
 function readPageUrl(value: unknown): string {
   const url = typeof value === 'string' && value.length <= 2048 ? URL.parse(value) : null;
-  if (url?.protocol !== 'http:' && url?.protocol !== 'https:') throw new Error('page_url is not an address');
+  if (url?.protocol !== 'http:' && url?.protocol !== 'https:') throw new Error('not an address of a page');
   return url.href;
-}
-
-/** Reads a refund; one that is not done, or of something else, is none. Throws OutcomeUnknown. */
-export function readRefund(
-  answer: unknown,
-  expected: Pick<RefundRequest, 'reference' | 'providerPaymentId' | 'amount'>,
-): { providerRefundId: string } {
-  try {
-    const refund = fieldsOf(answer);
-    const { id, payment, reference, status, currency, amount_minor: amountMinor } = refund;
-    const { amount } = expected;
-    const isIt =
-      payment === expected.providerPaymentId &&
-      reference === expected.reference &&
-      status === 'succeeded' &&
-      currency === amount.currencyCode &&
-      amountMinor === amount.amountMinor.toString();
-    if (!isIt || typeof id !== 'string' || !idForm.test(id)) throw new Error('another refund than the one asked for');
-    return { providerRefundId: id };
-  } catch (cause) {
-    throw new OutcomeUnknown('the payment system answered with something that is not the refund', { cause });
-  }
-}
-
-function fieldsOf(value: unknown): Fields {
-  if (typeof value !== 'object' || value === null) throw new Error('not an object');
-  return value as Fields;
-}
-
-function text(fields: Fields, name: string, form: RegExp): string {
-  const value = fields[name];
-  if (typeof value !== 'string' || !form.test(value)) throw new Error(`${name} does not have its form`);
-  return value;
-}
-
-function whole(fields: Fields, name: string, min: number, max: number): number {
-  const value = fields[name];
-  if (typeof value === 'number' && Number.isInteger(value) && value >= min && value <= max) return value;
-  throw new Error(`${name} is not a whole number from ${min} to ${max}`);
 }

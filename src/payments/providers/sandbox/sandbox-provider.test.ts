@@ -34,10 +34,10 @@ const roubles = (amountMinor: bigint) => ({ currencyCode: 'RUB', amountMinor });
 const checkoutRequest = () => {
   const reference = randomUUID();
   return {
+    mode: 'payment' as const,
     idempotencyKey: `pay_${reference}_1`,
     reference,
     amount: roubles(59_900n),
-    mode: 'payment' as const,
     customerReference: randomUUID(),
     description: 'Basic, monthly',
     returnUrl: 'https://cinema.example/done',
@@ -82,8 +82,8 @@ test('a checkout waits until it is paid, and then tells the money and the saved 
   t.is(outcome.providerPaymentId, providerPaymentId);
   t.deepEqual(outcome.amount, roubles(59_900n));
   const { providerCustomerId, providerMethodId, fingerprint, ...card } = outcome.method!;
+  t.regex(fingerprint, /^fp_/);
   t.deepEqual(card, { brand: 'visa', last4: '4242', expiryMonth: 12, expiryYear: 2049 });
-  t.regex(fingerprint, /^[0-9a-f]{32}$/);
   t.true(providerCustomerId.startsWith('cus_') && providerMethodId.startsWith('pm_'));
 });
 
@@ -136,9 +136,72 @@ test('what the payment system does not have is undefined for a look-up, and refu
   t.is(await provider.lookUp({ reference: randomUUID() }), undefined);
   t.is(await provider.lookUp({ providerPaymentId: 'pay_none', reference: randomUUID() }), undefined);
   await t.throwsAsync(provider.expireCheckout('pay_none'), { instanceOf: RequestRefused });
-  const method = await saveCard();
-  const charge = chargeRequest({ ...method, providerMethodId: 'pm_none' });
+  const charge = chargeRequest({ ...(await saveCard()), providerCustomerId: 'cus_none' });
   await t.throwsAsync(provider.charge(charge), { instanceOf: RequestRefused });
+});
+
+test('a set-up saves the card and takes nothing', async (t) => {
+  const request = { ...checkoutRequest(), mode: 'setup' as const, amount: roubles(0n) };
+  const { providerPaymentId, url } = await provider.startCheckout(request);
+  t.deepEqual(await provider.lookUp({ reference: request.reference }), { kind: 'waiting', providerPaymentId });
+  await system.pay(url);
+  const outcome = await provider.lookUp({ reference: request.reference });
+  if (outcome?.kind !== 'method saved') return t.fail(outcome?.kind);
+  t.like(outcome, { providerPaymentId, method: { last4: '4242' } });
+  t.deepEqual(await provider.expireCheckout(providerPaymentId), outcome, 'too late to close the page');
+  t.is((await provider.charge(chargeRequest(outcome.method))).kind, 'succeeded');
+  t.is(outcome.method.fingerprint, (await saveCard()).fingerprint);
+
+  const closed = await provider.startCheckout({ ...checkoutRequest(), mode: 'setup', amount: roubles(0n) });
+  t.is((await provider.expireCheckout(closed.providerPaymentId)).kind, 'dead');
+});
+
+test('a charge that needs the customer waits at an address, and can be killed until it is confirmed', async (t) => {
+  const method = await saveCard('4000000000003220');
+  const [kept, killed] = [await provider.charge(chargeRequest(method)), await provider.charge(chargeRequest(method))];
+  if (kept.kind !== 'waiting' || killed.kind !== 'waiting') return t.fail(kept.kind);
+  await system.confirm(kept.actionUrl!);
+  t.is((await provider.cancelPending(kept.providerPaymentId)).kind, 'succeeded');
+  const dead = { kind: 'dead' as const, providerPaymentId: killed.providerPaymentId };
+  t.deepEqual(await provider.cancelPending(killed.providerPaymentId), dead);
+  await system.confirm(killed.actionUrl!);
+  t.deepEqual(await provider.cancelPending(killed.providerPaymentId), dead);
+
+  const underWay = await provider.charge(chargeRequest(await saveCard('4000000000000077')));
+  if (underWay.kind !== 'waiting') return t.fail(underWay.kind);
+  t.is(underWay.actionUrl, undefined);
+  t.is((await provider.cancelPending(underWay.providerPaymentId)).kind, 'waiting', 'it cannot be killed');
+});
+
+test('a method that is detached, or never was, is a hard decline; detaching again is fine', async (t) => {
+  const method = await saveCard();
+  const declined = { kind: 'declined', declineCode: 'payment_method_detached', hard: true } as const;
+  await provider.detachMethod({ ...method, providerCustomerId: 'cus_another' });
+  t.is((await provider.charge(chargeRequest(method))).kind, 'succeeded', 'it is not his');
+  await provider.detachMethod(method);
+  await provider.detachMethod(method);
+  await provider.detachMethod({ ...method, providerMethodId: 'pm_none' });
+  t.like(await provider.charge(chargeRequest(method)), declined);
+  t.like(await provider.charge(chargeRequest({ ...method, providerMethodId: 'pm_none' })), declined);
+});
+
+test('a refund tells how it began, and a look-up what became of it', async (t) => {
+  for (const [card, began] of [
+    ['4242424242424242', 'succeeded'],
+    ['4000000000007726', 'pending'],
+  ] as const) {
+    const charge = await provider.charge(chargeRequest(await saveCard(card)));
+    if (charge.kind !== 'succeeded') return t.fail(charge.kind);
+    const reference = randomUUID();
+    const query = { reference, providerPaymentId: charge.providerPaymentId };
+    t.is(await provider.lookUpRefund(query), undefined);
+    const refund = await provider.refund({ ...query, idempotencyKey: reference, amount: roubles(100n) });
+    t.is(refund.kind, began);
+    t.deepEqual(await provider.lookUpRefund(query), refund);
+    const { providerRefundId } = refund;
+    t.deepEqual(await provider.lookUpRefund({ ...query, providerRefundId }), refund);
+    t.is(await provider.lookUpRefund({ ...query, providerRefundId: 're_none' }), undefined);
+  }
 });
 
 test('a payment of another reference is not believed', async (t) => {

@@ -3,11 +3,13 @@ import {
   RequestRefused,
   type ChargeRequest,
   type CheckoutRequest,
+  type MethodOfCustomer,
   type PaymentProvider,
 } from '../../provider.ts';
 import { readActivity, type SandboxActivity } from './sandbox-activity.ts';
-import { createSandboxHttp } from './sandbox-http.ts';
-import { readPage, readPayment, readPaymentOf, readRefund } from './sandbox-payment.ts';
+import { createSandboxHttp, type SandboxHttp } from './sandbox-http.ts';
+import { readPage, readPayment, readPaymentOf } from './sandbox-payment.ts';
+import { refundCalls } from './sandbox-refund.ts';
 import { authenticate, readNotice } from './sandbox-webhook.ts';
 
 export interface SandboxProviderOptions {
@@ -57,6 +59,7 @@ export function createSandboxProvider(options: SandboxProviderOptions): SandboxP
     capabilities: {
       idempotencyWindowMs: 24 * hourMs,
       lookUpByReference: true,
+      canCancelPending: true,
       checkoutTtlMs: 23 * hourMs,
       maxConcurrency: concurrencyMax,
       callDeadlineMs,
@@ -74,7 +77,7 @@ export function createSandboxProvider(options: SandboxProviderOptions): SandboxP
     async expireCheckout(providerPaymentId) {
       const answer = await post(`/v1/checkouts/${encodeURIComponent(providerPaymentId)}/expire`, {});
       const { outcome } = readPayment(answer, { id: providerPaymentId, kind: 'checkout' });
-      if (outcome.kind === 'dead' || outcome.kind === 'succeeded' || outcome.kind === 'method saved') return outcome;
+      if (['dead', 'succeeded', 'method saved'].includes(outcome.kind)) return outcome;
       throw new OutcomeUnknown('the page was to be closed and is not');
     },
     async charge(request) {
@@ -82,14 +85,12 @@ export function createSandboxProvider(options: SandboxProviderOptions): SandboxP
       const body = { ...debtOf(request), customer: providerCustomerId, payment_method: providerMethodId };
       return readPayment(await post('/v1/charges', body, idempotencyKey), { reference, kind: 'off_session' }).outcome;
     },
-    async refund({ idempotencyKey, reference, providerPaymentId, amount }) {
-      const body = { payment: providerPaymentId, amount_minor: amount.amountMinor.toString(), reference };
-      const answer = await post('/v1/refunds', body, idempotencyKey);
-      return readRefund(answer, { reference, providerPaymentId, amount });
+    async cancelPending(providerPaymentId) {
+      const answer = await post(`/v1/payments/${encodeURIComponent(providerPaymentId)}/cancel`, {});
+      return readPayment(answer, { id: providerPaymentId, kind: 'off_session' }).outcome;
     },
-    async detachMethod({ providerMethodId }) {
-      await http.call('DELETE', `/v1/payment_methods/${encodeURIComponent(providerMethodId)}`);
-    },
+    detachMethod: (method) => detachMethod(http, method),
+    ...refundCalls(http, post),
     async lookUp({ providerPaymentId, reference }) {
       if (providerPaymentId !== undefined) {
         const found = await http.call('GET', `/v1/payments/${encodeURIComponent(providerPaymentId)}`);
@@ -121,7 +122,18 @@ export function createSandboxProvider(options: SandboxProviderOptions): SandboxP
   };
 }
 
+async function detachMethod(
+  http: SandboxHttp,
+  { providerCustomerId, providerMethodId }: MethodOfCustomer,
+): Promise<void> {
+  const path = `/v1/payment_methods/${encodeURIComponent(providerMethodId)}`;
+  const method = await http.call('GET', path);
+  // What it does not have, or has for another customer, is not ours to forget.
+  if ((method as { customer?: unknown } | null | undefined)?.customer !== providerCustomerId) return;
+  await http.call('DELETE', path);
+}
+
 /** What both ways to pay have in common. */
-function debtOf({ amount, reference, description }: CheckoutRequest | ChargeRequest) {
+function debtOf({ amount, reference, description }: CheckoutRequest | ChargeRequest): Record<string, string> {
   return { amount_minor: amount.amountMinor.toString(), currency: amount.currencyCode, reference, description };
 }

@@ -5,7 +5,13 @@ const headerLengthMax = 1024;
 const signaturesMax = 8;
 /** A notice older or newer than this, by real time, may be a replay. */
 const ageMaxS = 300;
-const paymentTypes: ReadonlySet<string> = new Set(['payment.succeeded', 'payment.declined', 'payment.expired']);
+const paymentTypes: ReadonlySet<string> = new Set([
+  'payment.succeeded',
+  'payment.declined',
+  'payment.expired',
+  'payment.canceled',
+  'payment.action_required',
+]);
 const nameForm = /^[\x21-\x7e]{1,128}$/;
 
 /**
