@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { goodCardNumber } from '../local/payment-system/cards.ts';
 import type { ClockView } from '../local/payment-system/clock-api.ts';
-import type { PaymentObject } from '../local/payment-system/ledger-line.ts';
+import type { PaymentObject, ScriptStep, WebhookFault } from '../local/payment-system/ledger-line.ts';
 
 export type { ClockView, PaymentObject };
 
@@ -25,6 +25,12 @@ export interface PaymentSystemOptions {
   port?: number;
 }
 
+/** One for each charge to come, and what is done to every webhook. */
+export interface CustomerScript {
+  charges: { outcome: ScriptStep['outcome']; times?: number; delay_ms?: number }[];
+  webhooks: WebhookFault | null;
+}
+
 export interface TestPaymentSystem {
   readonly url: string;
   readonly apiKey: string;
@@ -39,6 +45,10 @@ export interface TestPaymentSystem {
   decline(pageUrl: string): Promise<Response>;
   /** What a customer does at the page of a charge that needs it; refused otherwise. */
   confirm(actionUrl: string, action?: 'confirm' | 'refuse'): Promise<Response>;
+  /** Replaces what is still to be played for a customer (Auth's user id); without more, its cards decide again. */
+  script(customerReference: string, script: Partial<CustomerScript>): Promise<void>;
+  /** Seeded random faults of charges and webhooks, for everybody, until null ends them. */
+  randomFaults(seed: number | null): Promise<void>;
   /** Sets its business clock; an earlier `now` leaves the time as it is. All that became due is under way then. */
   setClock(now: Temporal.Instant | string, running: boolean): Promise<ClockView>;
   clock(): Promise<ClockView>;
@@ -94,14 +104,12 @@ export async function startPaymentSystem(options: PaymentSystemOptions): Promise
   };
 }
 
-function callsOf(
-  url: string,
-  apiKey: string,
-): Pick<TestPaymentSystem, 'payments' | 'pay' | 'decline' | 'confirm' | 'setClock' | 'clock'> {
-  const call = async <T>(path: string, body?: object): Promise<T> => {
+type Calls = Omit<TestPaymentSystem, 'url' | 'apiKey' | 'webhookSecret' | 'dataDir' | 'log' | 'kill' | 'stop'>;
+
+function callsOf(url: string, apiKey: string): Calls {
+  const call = async <T>(path: string, body?: object, method = body ? 'POST' : 'GET'): Promise<T> => {
     const headers = { authorization: `Bearer ${apiKey}` };
-    const init = body ? { method: 'POST', headers, body: JSON.stringify(body) } : { headers };
-    const response = await fetch(`${url}${path}`, init);
+    const response = await fetch(`${url}${path}`, { method, headers, ...(body && { body: JSON.stringify(body) }) });
     if (!response.ok) throw new Error(`${path}: ${response.status} ${await response.text()}`);
     return (await response.json()) as T;
   };
@@ -124,6 +132,8 @@ function callsOf(
     decline: (pageUrl) => post(pageUrl, goodCardNumber, 'decline'),
     confirm: (actionUrl, action = 'confirm') =>
       fetch(actionUrl, { method: 'POST', body: new URLSearchParams({ action }) }),
+    script: (customerReference, script) => call(`/v1/scripts/${encodeURIComponent(customerReference)}`, script, 'PUT'),
+    randomFaults: (seed) => call('/v1/faults', { seed }, 'PUT'),
     setClock: (now, running) => call('/v1/test_clock', { now: now.toString(), running }),
     clock: () => call('/v1/test_clock'),
   };

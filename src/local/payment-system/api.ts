@@ -4,7 +4,8 @@ import { ApiError, notFound } from './api-error.ts';
 import { chargeMethod } from './charges.ts';
 import { expireCheckout, openCheckout } from './checkouts.ts';
 import { setClock, showClock } from './clock-api.ts';
-import { never, parseObject, readBody, type Answer } from './http.ts';
+import { control } from './control-api.ts';
+import { parseObject, readBody, type Answer, type Reply } from './http.ts';
 import { createOncePerKey } from './idempotency.ts';
 import type { PaymentObject, SavedMethod } from './ledger-line.ts';
 import { listPayments } from './list-payments.ts';
@@ -12,7 +13,7 @@ import { refundPayment } from './refunds.ts';
 import { doWhatIsDue, type System } from './system.ts';
 import { cancelCharge } from './under-way.ts';
 
-export type Api = (request: IncomingMessage, url: URL) => Promise<Answer | typeof never>;
+export type Api = (request: IncomingMessage, url: URL) => Promise<Reply>;
 
 /** Answers the calls under `/v1/`. Throws an ApiError to refuse one. */
 export function createApi(system: System): Api {
@@ -27,15 +28,17 @@ export function createApi(system: System): Api {
     return { status: 200, body: showClock(system, callsInFlight) };
   };
 
-  const call = async (request: IncomingMessage, url: URL): Promise<Answer | typeof never> => {
+  const call = async (request: IncomingMessage, url: URL): Promise<Reply> => {
     const path = url.pathname;
     switch (`${request.method} ${path}`) {
       case 'POST /v1/checkouts':
-        return oncePerKey(request, path, (body, key) => openCheckout(books, body, system.baseUrl, key));
+        return oncePerKey(request, path, (body, key) => ({
+          line: openCheckout(books, body, system.baseUrl, key),
+        }));
       case 'POST /v1/charges':
         return oncePerKey(request, path, (body, key) => chargeMethod(books, body, system.baseUrl, key));
       case 'POST /v1/refunds':
-        return oncePerKey(request, path, (body, key) => refundPayment(books, body, key));
+        return oncePerKey(request, path, (body, key) => ({ line: refundPayment(books, body, key) }));
     }
     const body = await withoutKey(system, request.method ?? '', url);
     await books.settled();
@@ -45,6 +48,7 @@ export function createApi(system: System): Api {
   return async (request, url) => {
     authenticate(request, system.apiKey);
     if (url.pathname === '/v1/test_clock') return clock(request);
+    if (/^\/v1\/(scripts|faults)(\/|$)/.test(url.pathname)) return control(system, request, url);
     callsInFlight += 1;
     try {
       return await call(request, url);

@@ -1,7 +1,8 @@
 import { openLedger, type Ledger } from './ledger.ts';
 import type { LedgerLine } from './ledger-line.ts';
 import { applyLine, emptyState, type State } from './payments.ts';
-import { createTestClock, type TestClock } from './test-clock.ts';
+import { fraction, randomWebhookFault } from './scripts.ts';
+import { createTestClock, isoOf, type TestClock } from './test-clock.ts';
 
 /** The state, the ledger under it and the clock over it. */
 export interface Books {
@@ -17,6 +18,22 @@ export interface Books {
   close(): Promise<void>;
 }
 
+const lateMs = 600_000;
+const shuffleMs = 60_000;
+
+/** Writes into the line what is done to its webhook, by the customer's script or by chance. */
+function withWebhookFault(state: Readonly<State>, line: LedgerLine): LedgerLine {
+  const { event, payment } = line;
+  if (event === undefined || payment === undefined) return line;
+  const scripted = state.scripts.get(payment.customer_reference)?.webhooks ?? undefined;
+  const { faultSeed } = state;
+  const fault = scripted ?? (faultSeed === undefined ? undefined : randomWebhookFault(faultSeed, event.id));
+  if (fault === undefined) return line;
+  const laterMs = { late: lateMs, shuffled: Math.floor(fraction(event.id) * shuffleMs) }[fault as string];
+  const first_at = laterMs === undefined ? undefined : isoOf(Date.parse(line.at) + laterMs);
+  return { ...line, event: { ...event, fault, ...(first_at !== undefined && { first_at }) } };
+}
+
 /** Opens the books in a folder, as its ledger tells them. */
 export async function openBooks(dataDir: string, onFailure: (error: unknown) => void): Promise<Books> {
   const state = emptyState();
@@ -25,7 +42,8 @@ export async function openBooks(dataDir: string, onFailure: (error: unknown) => 
   return {
     state,
     clock,
-    record(line) {
+    record(decided) {
+      const line = withWebhookFault(state, decided);
       applyLine(state, line);
       if (line.clock) clock.apply(line.clock);
       return ledger.append(line);

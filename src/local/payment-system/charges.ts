@@ -2,6 +2,7 @@ import { ApiError } from './api-error.ts';
 import type { Books } from './books.ts';
 import { verdictLater, type Verdict } from './cards.ts';
 import { declineOf, prefixedId } from './checkouts.ts';
+import type { Decided } from './idempotency.ts';
 import type {
   EventType,
   KeyUse,
@@ -11,6 +12,7 @@ import type {
   PaymentStatus,
   SavedMethod,
 } from './ledger-line.ts';
+import { nextPlay } from './next-play.ts';
 import { allowOnly, optionalText, readAmount, readCurrency, requiredText, type Parameters } from './parameters.ts';
 import { isoOf } from './test-clock.ts';
 
@@ -29,16 +31,21 @@ const outcomes = {
   processing: { status: 'processing', event: undefined },
 } as const satisfies Record<Verdict['kind'], { status: PaymentStatus; event: EventType | undefined }>;
 
-/** The line of a charge of a saved method without the customer. A decline is a result, not an error. */
+/** A charge of a saved method without the customer. A decline is a result, not an error. */
 export function chargeMethod(
   books: Books,
   parameters: Parameters,
   pageBaseUrl: string,
   key: Omit<KeyUse, 'answered'>,
-): LedgerLine {
+): Decided {
   allowOnly(parameters, names);
   const { method, customer, customerReference } = findMethod(books, parameters);
-  const verdict = method === undefined || method.detached ? detached : verdictLater(method);
+  const { delayMs, used, fault, isStored = false, ...play } = nextPlay(books.state, customerReference, key.key);
+  if (fault !== undefined && play.verdict === undefined) {
+    const stored = isStored && { key: { ...key, answered: true, failed: true } };
+    return { line: { type: 'fault_played', at: books.clock.now(), ...used, ...stored }, fault, delayMs };
+  }
+  const verdict = method === undefined || method.detached ? detached : (play.verdict ?? verdictLater(method));
   const { status, event } = outcomes[verdict.kind];
   const id = prefixedId('pay');
   const nowMs = books.clock.nowMs();
@@ -64,14 +71,20 @@ export function chargeMethod(
     settled_at: needsAction || status === 'processing' ? null : at,
     expires_at: needsAction ? isoOf(nowMs + actionLifetimeMs) : null,
   };
-  return {
+  const line: LedgerLine = {
     type: 'charged',
     at,
     payment,
-    key: { ...key, answered: verdict.kind !== 'paid-unanswered' },
+    ...used,
+    key: {
+      ...key,
+      answered: verdict.kind !== 'paid-unanswered',
+      ...(isStored && fault === 'internal_error' && { failed: true }),
+    },
     ...(event && { event: { id: prefixedId('evt'), type: event } }),
     ...(status === 'processing' && { ending: { at: isoOf(nowMs + processingMs), succeeds: true } }),
   };
+  return { line, delayMs, ...(fault && { fault }) };
 }
 
 interface Charged {

@@ -11,6 +11,12 @@ export interface Answer {
 /** The connection is held open and never answered. */
 export const never = Symbol('never');
 
+/** The connection is reset without an answer. */
+export const reset = Symbol('reset');
+
+/** An answer, or what comes instead of one. */
+export type Reply = Answer | typeof never | typeof reset;
+
 const bodyBytesMax = 64 * 1_024;
 
 /** Reads a body whole. Throws an ApiError when it is larger than 64 KiB. */

@@ -1,4 +1,5 @@
 import type { BehaviourName, Card } from './cards.ts';
+import type { PlayName } from './scripts.ts';
 
 export type PaymentStatus =
   | 'open'
@@ -71,6 +72,31 @@ export interface KeyUse {
   readonly request_hash: string;
   /** False when the caller never got, and never will get, an answer. */
   readonly answered: boolean;
+  /** The caller got, and always will get, an internal error instead of the answer. */
+  readonly failed?: boolean;
+}
+
+export const webhookFaults = ['duplicated', 'late', 'shuffled', 'lost', 'badly_signed'] as const;
+
+/**
+ * What is done to a webhook. Late: ten minutes by the test clock; shuffled: up to one minute, each another; badly
+ * signed: the first time it is sent.
+ */
+export type WebhookFault = (typeof webhookFaults)[number];
+
+/** What is still to be played for a customer. */
+export interface Script {
+  readonly customer_reference: string;
+  /** One for each charge to come; when there are no more, the card decides. */
+  readonly charges: readonly ScriptStep[];
+  readonly webhooks: WebhookFault | null;
+}
+
+export interface ScriptStep {
+  readonly outcome: PlayName | 'by_card';
+  readonly times: number;
+  /** The answer comes that much later; real time. */
+  readonly delay_ms: number;
 }
 
 export type EventType =
@@ -92,6 +118,9 @@ export interface Ending {
 export interface LedgerEvent {
   readonly id: string;
   readonly type: EventType;
+  readonly fault?: WebhookFault;
+  /** When it is sent for the first time, if not at once. */
+  readonly first_at?: string;
 }
 
 /** One try to send a webhook. */
@@ -126,7 +155,10 @@ export interface LedgerLine {
     | 'refund_settled'
     | 'method_detached'
     | 'webhook_tried'
-    | 'clock_set';
+    | 'clock_set'
+    | 'scripted'
+    | 'faults_set'
+    | 'fault_played';
   /** By the test clock. */
   readonly at: string;
   readonly payment?: PaymentObject;
@@ -139,6 +171,12 @@ export interface LedgerLine {
   /** Of the line's refund, or else of its payment. */
   readonly ending?: Ending;
   readonly key?: KeyUse;
+  /** As it is after the step. */
+  readonly script?: Script;
+  /** Null when random faults end. */
+  readonly fault_seed?: number | null;
+  /** A key that a random fault hit once more. */
+  readonly hit_key?: string;
   readonly event?: LedgerEvent;
   readonly delivery?: Delivery;
   readonly clock?: ClockSetting;

@@ -6,13 +6,16 @@ import type {
   PaymentObject,
   RefundObject,
   SavedMethod,
+  Script,
 } from './ledger-line.ts';
 
 /** What a call with an idempotency key did. */
 export interface UsedKey {
   readonly requestHash: string;
   readonly answered: boolean;
-  readonly answer: PaymentObject | RefundObject;
+  readonly failed: boolean;
+  /** Undefined when nothing was executed. */
+  readonly answer: PaymentObject | RefundObject | undefined;
 }
 
 /** A webhook that is not delivered yet. */
@@ -45,6 +48,12 @@ export interface State {
   readonly refundsByReference: Map<string, string[]>;
   readonly keys: Map<string, UsedKey>;
   readonly pendingEvents: Map<string, PendingEvent>;
+  /** Customer reference → what is still to be played. */
+  readonly scripts: Map<string, Script>;
+  /** Undefined while there are no random faults. */
+  faultSeed: number | undefined;
+  /** Key → how often a random fault hit it. */
+  readonly hits: Map<string, number>;
   clock: ClockSetting | undefined;
   /** Of the last line; undefined before the first. By the test clock. */
   latestAt: string | undefined;
@@ -67,6 +76,9 @@ export function emptyState(): State {
     refundsByReference: new Map(),
     keys: new Map(),
     pendingEvents: new Map(),
+    scripts: new Map(),
+    faultSeed: undefined,
+    hits: new Map(),
     clock: undefined,
     latestAt: undefined,
   };
@@ -82,8 +94,8 @@ export function applyLine(state: State, line: LedgerLine): void {
   if (line.ending) state.endings.set((line.refund ?? line.payment)!.id, line.ending);
   if (line.clock) state.clock = line.clock;
   if (line.key) {
-    const { key, request_hash: requestHash, answered } = line.key;
-    state.keys.set(key, { requestHash, answered, answer: (line.refund ?? line.payment)! });
+    const { key, request_hash: requestHash, answered, failed = false } = line.key;
+    state.keys.set(key, { requestHash, answered, failed, answer: line.refund ?? line.payment });
   }
   if (line.event) {
     state.pendingEvents.set(line.event.id, {
@@ -92,9 +104,12 @@ export function applyLine(state: State, line: LedgerLine): void {
       payment: line.payment!,
       refund: line.refund,
       triesCount: 0,
-      nextTryMs: Date.parse(line.at),
+      nextTryMs: Date.parse(line.event.first_at ?? line.at),
     });
   }
+  if (line.script) state.scripts.set(line.script.customer_reference, line.script);
+  if (line.fault_seed !== undefined) state.faultSeed = line.fault_seed ?? undefined;
+  if (line.hit_key) state.hits.set(line.hit_key, (state.hits.get(line.hit_key) ?? 0) + 1);
   if (line.delivery) applyDelivery(state, line.delivery);
 }
 

@@ -1,7 +1,7 @@
 import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http';
 import { ApiError, notFound } from './api-error.ts';
 import { createApi } from './api.ts';
-import { never, sendAnswer, type Answer } from './http.ts';
+import { never, reset, sendAnswer, type Answer, type Reply } from './http.ts';
 import { answerPage } from './page.ts';
 import type { System } from './system.ts';
 
@@ -18,7 +18,7 @@ export function createPaymentServer(): Server {
 export function createRequestListener(system: System, log: (line: string) => void): RequestListener {
   const api = createApi(system);
 
-  const answer = async (request: IncomingMessage): Promise<Answer | typeof never> => {
+  const answer = async (request: IncomingMessage): Promise<Reply> => {
     const url = URL.parse(request.url ?? '/', 'http://payment-system');
     if (url === null) throw notFound('address');
     if (url.pathname.startsWith('/v1/')) return api(request, url);
@@ -30,7 +30,8 @@ export function createRequestListener(system: System, log: (line: string) => voi
 
   const handle = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     const given = await answer(request).catch((error: unknown) => refusal(error, request, log));
-    if (given !== never) sendAnswer(response, given);
+    if (given === reset) request.socket.resetAndDestroy();
+    else if (given !== never) sendAnswer(response, given);
   };
 
   return (request, response) => void handle(request, response);
@@ -39,7 +40,8 @@ export function createRequestListener(system: System, log: (line: string) => voi
 function refusal(error: unknown, request: IncomingMessage, log: (line: string) => void): Answer {
   if (error instanceof ApiError) {
     const { status, type, code, message } = error;
-    return { status, body: { error: { type, code, message } } };
+    const headers = status === 429 ? { 'retry-after': '1' } : {};
+    return { status, body: { error: { type, code, message } }, headers };
   }
   // Who hangs up in the middle of a body is no fault of ours.
   if (request.complete) log(`${request.method} ${request.url?.split('?')[0]}: ${String(error)}`);

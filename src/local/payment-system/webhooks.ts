@@ -41,13 +41,18 @@ export function createWebhooks(
   const send = async (event: PendingEvent): Promise<void> => {
     // The event may have been decided a moment ago: the merchant must not hear of what a crash could still undo.
     await books.settled();
-    const problem = await post(url, secret, bodyOf(event), stopped.signal);
+    const isLost = event.fault === 'lost';
+    const isBadlySigned = event.fault === 'badly_signed' && event.triesCount === 0;
+    const signedWith = isBadlySigned ? `not ${secret}` : secret;
+    const problem = isLost ? 'lost on purpose' : await post(url, signedWith, bodyOf(event), stopped.signal);
     if (stopped.signal.aborted) return;
     const nowMs = books.clock.nowMs();
     const nextMs = nowMs + (retryDelaysMs[event.triesCount] ?? retryDelaysMs.at(-1)!);
     const isGivenUp = nextMs > Date.parse(event.createdAt) + givenUpAfterMs;
-    if (problem !== undefined) log(`webhook ${event.id}: ${problem}${isGivenUp ? '; given up' : ''}`);
-    const next_at = problem === undefined || isGivenUp ? null : isoOf(nextMs);
+    if (problem !== undefined && !isLost) log(`webhook ${event.id}: ${problem}${isGivenUp ? '; given up' : ''}`);
+    const isOver = isLost || isGivenUp || problem === undefined;
+    const comesAgain = event.fault === 'duplicated' && event.triesCount === 0 && problem === undefined;
+    const next_at = comesAgain ? isoOf(nowMs) : isOver ? null : isoOf(nextMs);
     await books.record({
       type: 'webhook_tried',
       at: isoOf(nowMs),
