@@ -9,7 +9,7 @@ import { startWebhookReceiver } from '../../testing/webhook-receiver.ts';
 const receiver = await startWebhookReceiver();
 const system = await startPaymentSystem({ webhookUrl: receiver.url });
 const merchant = merchantOf(() => system);
-const stillSilentMs = 300;
+const stillSilentMs = 2_000;
 
 test.after.always(async () => {
   await system.stop();
