@@ -22,7 +22,7 @@ async function allRows(): Promise<unknown> {
   );
 }
 
-test('each bad call gets its documented code and reason, and no row changes', async (t) => {
+test.serial('each bad call gets its documented code and reason, and no row changes', async (t) => {
   const { subscriptionId, token, userId } = await world.subscriber();
   const { plans, subscriptions } = world.clients();
   const requestId = randomUUID();
@@ -151,7 +151,7 @@ test('each bad call gets its documented code and reason, and no row changes', as
   t.deepEqual(await allRows(), before);
 });
 
-test('bad bodies at the webhook get their documented answer, and no row changes', async (t) => {
+test.serial('bad bodies at the webhook get their documented answer, and no row changes', async (t) => {
   const before = await allRows();
   const post = (path: string, body: string, headers: Record<string, string> = {}) =>
     fetch(`${world.service.httpUrl}${path}`, {
