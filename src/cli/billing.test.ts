@@ -14,7 +14,11 @@ test.before(async () => {
   world = await startWorld();
   const { paymentSystem, auth, databaseUrl, nats } = world;
   const secretsFile = join(dataDir, 'secrets.json');
-  const secrets = { paymentApiKey: paymentSystem.apiKey, paymentWebhookSecret: paymentSystem.webhookSecret };
+  const secrets = {
+    paymentApiKey: paymentSystem.apiKey,
+    paymentWebhookSecret: paymentSystem.webhookSecret,
+    billingSecret: 'a secret of the tests',
+  };
   writeFileSync(secretsFile, JSON.stringify(secrets));
   const running = {
     authUrl: auth.url,
@@ -71,6 +75,7 @@ test.serial('it takes the configuration of the service from the environment', as
     BILLING_AUTH_PUBLIC_KEY: world.auth.publicKeyPem,
     BILLING_AUTH_ISSUER: world.auth.issuer,
     BILLING_AUTH_AUDIENCE: world.auth.audience,
+    BILLING_SECRET: 'a secret of the tests',
     PAYMENT_PROVIDER: 'sandbox',
     SANDBOX_PAYMENT_URL: world.paymentSystem.url,
     SANDBOX_PAYMENT_API_KEY: world.paymentSystem.apiKey,

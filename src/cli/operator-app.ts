@@ -29,6 +29,7 @@ async function configOfRunningSystem(): Promise<Config> {
     BILLING_AUTH_PUBLIC_KEY: await answer.text(),
     BILLING_AUTH_ISSUER: system.authUrl,
     BILLING_AUTH_AUDIENCE: 'none',
+    BILLING_SECRET: secrets['billingSecret'],
     PAYMENT_PROVIDER: 'sandbox',
     SANDBOX_PAYMENT_URL: system.paymentSystemUrl,
     SANDBOX_PAYMENT_API_KEY: secrets['paymentApiKey'],

@@ -1,7 +1,7 @@
 import { sql } from 'kysely';
 import { journalLaneSpace } from '../db/lock-keys.ts';
 import type { EntityManager } from '../db/orm.ts';
-import { noHash, startBatchHash } from './batch-hash.ts';
+import { lineOf, noHash, startBatchHash } from './batch-hash.ts';
 import { rowOfFact, type FactRow, type JournalFact } from './journal-fact.ts';
 
 /** Above the number of transactions that record facts at once; with none free, the next one waits for a lane. */
@@ -28,7 +28,7 @@ export async function appendFacts(
   const rows = facts.map((fact) => rowOfFact(fact, now));
   const recordedAtMs = now.epochMilliseconds.toString();
   const hash = startBatchHash({ lane, sequence, previousHash, factCount: rows.length, recordedAtMs });
-  for (const [index, row] of rows.entries()) hash.add(index + 1, row);
+  for (const [index, row] of rows.entries()) hash.addLine(lineOf(index + 1, row));
   await insertBatch(tx, { lane, sequence, previousHash, hash: hash.digest(), rows }, now);
 }
 

@@ -14,10 +14,10 @@ export interface BatchHeader {
   readonly recordedAtMs: string;
 }
 
-/** A batch's hash while its facts go by; both methods throw on what has no unambiguous line. */
+/** A batch's hash while its facts go by, in the order of their positions. */
 export interface BatchHash {
-  /** In the order of their positions. */
-  add(position: number, fact: FactRow): void;
+  /** Throws on a line that could be read as other fields. */
+  addLine(line: string): void;
   /** Lower-case hex. */
   digest(): string;
 }
@@ -31,17 +31,20 @@ export function startBatchHash(header: BatchHeader): BatchHash {
   const hash = createHash('sha256');
   hash.update(`journal-1\t${lane}\t${sequence}\t${previousHash}\t${factCount}\t${recordedAtMs}\n`);
   return {
-    add: (position, fact) => hash.update(lineOf(position, fact)),
+    addLine(line) {
+      if (!lineForm.test(line)) throw new Error('a fact has a field that is not printable ASCII without blanks');
+      hash.update(`${line}\n`);
+    },
     digest: () => hash.digest('hex'),
   };
 }
 
-function lineOf(position: number, fact: FactRow): string {
-  const line =
+/** The line of a fact, without its end. */
+export function lineOf(position: number, fact: FactRow): string {
+  return (
     `${position}\t${fact.kind}\t${fact.subscription_id}\t${fact.payment_id ?? ''}\t${fact.attempt_id ?? ''}` +
     `\t${fact.refund_id ?? ''}\t${fact.provider ?? ''}\t${fact.merchant_account ?? ''}` +
     `\t${fact.provider_payment_id ?? ''}\t${fact.provider_refund_id ?? ''}\t${fact.amount_minor ?? ''}` +
-    `\t${fact.currency_code ?? ''}\t${fact.period_start_ms ?? ''}\t${fact.period_end_ms ?? ''}\t${fact.occurred_at_ms}`;
-  if (!lineForm.test(line)) throw new Error('a fact has a field that is not printable ASCII without blanks');
-  return `${line}\n`;
+    `\t${fact.currency_code ?? ''}\t${fact.period_start_ms ?? ''}\t${fact.period_end_ms ?? ''}\t${fact.occurred_at_ms}`
+  );
 }

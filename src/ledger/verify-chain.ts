@@ -2,7 +2,6 @@ import { sql } from 'kysely';
 import type { EntityManager } from '../db/orm.ts';
 import { noHash, startBatchHash } from './batch-hash.ts';
 import type { FindingSink } from './findings.ts';
-import type { FactRow } from './journal-fact.ts';
 import { openCursor } from './read-transaction.ts';
 
 export type ChainClass = 'tampered row' | 'missing row' | 'missing batch' | 'broken chain';
@@ -29,9 +28,13 @@ interface BatchRow {
   recorded_at_ms: string;
 }
 
-type PlacedFact = FactRow & { readonly lane: number; readonly sequence: string; readonly position: number };
+interface PlacedFact {
+  readonly lane: number;
+  readonly sequence: string;
+  readonly line: string;
+}
 
-const pageSize = 2_000;
+const pageSize = 1_000;
 
 const selectBatches = sql`
   select lane, sequence, encode(previous_hash, 'hex') as previous_hash, encode(hash, 'hex') as hash, fact_count,
@@ -39,13 +42,15 @@ const selectBatches = sql`
   from journal_batch order by lane, sequence
 `;
 
-/** The facts in the order in which they were hashed, as `FactRow` has them. */
-export const selectFacts = sql`
-  select lane, sequence, position, kind, subscription_id, payment_id, attempt_id, refund_id, provider,
-    merchant_account, provider_payment_id, provider_refund_id, amount_minor, currency_code,
-    (extract(epoch from period_start) * 1000)::bigint as period_start_ms,
-    (extract(epoch from period_end) * 1000)::bigint as period_end_ms,
-    (extract(epoch from occurred_at) * 1000)::bigint as occurred_at_ms
+/** The lines that were hashed, put together by the database: a row of 17 values would cost this process four times. */
+const selectFacts = sql`
+  select lane, sequence, concat_ws(chr(9), position, kind, subscription_id, coalesce(payment_id::text, ''),
+    coalesce(attempt_id::text, ''), coalesce(refund_id::text, ''), coalesce(provider, ''),
+    coalesce(merchant_account, ''), coalesce(provider_payment_id, ''), coalesce(provider_refund_id, ''),
+    coalesce(amount_minor::text, ''), coalesce(currency_code, ''),
+    coalesce((extract(epoch from period_start) * 1000)::bigint::text, ''),
+    coalesce((extract(epoch from period_end) * 1000)::bigint::text, ''),
+    (extract(epoch from occurred_at) * 1000)::bigint) as line
   from journal_fact order by lane, sequence, position
 `;
 
@@ -133,7 +138,7 @@ async function verifyBatch(facts: Facts, batch: BatchRow, findings: FindingSink<
     facts.index += 1;
     seen += 1;
     try {
-      hash.add(fact.position, fact);
+      hash.addLine(fact.line);
     } catch {
       isReadable = false;
     }
