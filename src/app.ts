@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { PaymentMethodService } from '@cinema-billing/gen/billing/v1/payment_method_service_pb.ts';
 import { EntitlementService } from '@cinema-billing/gen/billing/v1/entitlement_service_pb.ts';
@@ -28,6 +29,7 @@ import { followAttempts } from './subscriptions/follow-attempts.ts';
 import { processWebhookEvents } from './subscriptions/process-webhook-events.ts';
 import { runTransitions } from './subscriptions/run-transitions.ts';
 import type { SubscribeContext } from './subscriptions/subscribe.ts';
+import { createAdminSite, type AdminSite } from './transport/admin-site.ts';
 import type { Call } from './transport/call.ts';
 import { createRouter, type Router } from './transport/router.ts';
 import { createTransport, type Transport } from './transport/server.ts';
@@ -184,6 +186,7 @@ function listeners(
     rateLimits: config.rateLimits,
     tls: config.tls,
     corsOrigins: config.corsOrigins,
+    adminSite: adminSite(config),
     readiness: async () => {
       // A broker that goes away later takes no replica out of service: calls go on, messages wait in the outbox.
       natsSeen ||= relay?.status().connected ?? true;
@@ -191,6 +194,12 @@ function listeners(
     },
     describeUnknownError: describeDatabaseError,
   });
+}
+
+function adminSite({ admin, timeZone }: Config): AdminSite | undefined {
+  if (admin === undefined) return undefined;
+  const { oidc, sandboxAuthUrl } = admin;
+  return createAdminSite({ dir: join(import.meta.dirname, '../admin-web/dist'), oidc, timeZone, sandboxAuthUrl });
 }
 
 /** A commit that the disk does not have yet would be a lost decision about money. */

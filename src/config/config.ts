@@ -46,6 +46,15 @@ export interface Config {
   readonly tls: { readonly certificatePem: string; readonly keyPem: string } | undefined;
   /** Pages of these origins may call over HTTP. */
   readonly corsOrigins: ReadonlySet<string>;
+  /** Operators' panel under /admin; undefined for none. */
+  readonly admin:
+    | {
+        /** Where operators sign in. */
+        readonly oidc: { readonly issuer: string; readonly clientId: string; readonly scope: string };
+        /** The Auth double, whose viewers the panel's shop window may be. */
+        readonly sandboxAuthUrl: string | undefined;
+      }
+    | undefined;
   /** Calls per second and caller; 0 for no limit. */
   readonly rateLimits: {
     readonly viewerPerS: number;
@@ -107,6 +116,7 @@ export function readConfig(env: Environment): Config {
     reflection: read.oneOf('BILLING_REFLECTION', ['on', 'off'] as const, 'on') === 'on',
     tls: read.tls('BILLING_TLS_CERT_FILE', 'BILLING_TLS_KEY_FILE'),
     corsOrigins: read.origins('BILLING_CORS_ORIGINS'),
+    admin: read.admin(),
     rateLimits: {
       viewerPerS: read.integer('BILLING_RATE_LIMIT_VIEWER_PER_S', 20, 0, 100_000),
       operatorPerS: read.integer('BILLING_RATE_LIMIT_OPERATOR_PER_S', 50, 0, 100_000),
@@ -262,6 +272,16 @@ function reader(env: Environment, problems: string[]) {
     return new Set(values);
   }
 
+  function admin(): Config['admin'] {
+    if (optional('BILLING_ADMIN_OIDC_ISSUER') === undefined) return undefined;
+    const protocols = env['NODE_ENV'] === 'production' ? ['https:'] : ['https:', 'http:'];
+    const issuer = url('BILLING_ADMIN_OIDC_ISSUER', protocols);
+    const sandboxAuthUrl =
+      optional('BILLING_ADMIN_SANDBOX_AUTH_URL') && url('BILLING_ADMIN_SANDBOX_AUTH_URL', protocols);
+    const clientId = text('BILLING_ADMIN_OIDC_CLIENT_ID', 'cinema-billing-admin');
+    return { oidc: { issuer, clientId, scope: text('BILLING_ADMIN_OIDC_SCOPE', 'openid profile') }, sandboxAuthUrl };
+  }
+
   function readText(name: string, path: string): string {
     try {
       return readFileSync(path, 'utf8');
@@ -271,5 +291,5 @@ function reader(env: Environment, problems: string[]) {
     }
   }
 
-  return { text, integer, oneOf, url, roles, timeZone, secrets, tokenKeys, tls, origins };
+  return { text, integer, oneOf, url, roles, timeZone, secrets, tokenKeys, tls, origins, admin };
 }

@@ -2,6 +2,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:
 import { tmpdir } from 'node:os';
 import { delimiter, dirname, join, relative } from 'node:path';
 import { migrateDatabase } from '../db/migrate.ts';
+import { buildAdmin } from '../local/build-admin.ts';
 import { findNatsServer } from '../local/find-nats-server.ts';
 import { startGuarded, type Guarded } from '../local/guard.ts';
 import { LocalError } from '../local/local-error.ts';
@@ -25,6 +26,7 @@ async function main(args: readonly string[]): Promise<number> {
   const [temporary, durations] = [join(dir, 'tmp'), join(dir, 'durations')];
   for (const folder of [temporary, durations]) mkdirSync(folder);
   try {
+    await buildAdmin(env, (line) => console.log(`the admin panel ${line}`));
     const natsServer = await findNatsServer({ env, cacheDir: join(root, '.local/cache'), progress: console.log });
     const postgres = await startPostgres({
       folder: join(dir, 'postgres'),
