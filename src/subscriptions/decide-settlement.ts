@@ -1,7 +1,7 @@
 import type { EntityManager } from '../db/orm.ts';
 import type { Money } from '../lib/money.ts';
 import { Price } from '../catalog/plan.ts';
-import { nextCheckAfter, type AttemptRow, type AttemptUpdate } from '../payments/attempt-rows.ts';
+import { hurryWaitingCharges, nextCheckAfter, type AttemptRow, type AttemptUpdate } from '../payments/attempt-rows.ts';
 import type { CallOutcome } from '../payments/call-provider.ts';
 import { isFinal } from '../payments/payment.ts';
 import { saveMethod } from '../payments/save-method.ts';
@@ -13,6 +13,7 @@ import {
   forgivenGap,
   releasePayment,
   renew,
+  requireAction,
   startTrial,
   type SubscriptionChange,
 } from './lifecycle.ts';
@@ -74,6 +75,8 @@ export async function decideSettlement(
       return decideDead(attempt, subscription, outcome, reason, now);
     case 'absent':
       return decideAbsent(attempt, subscription, outcome, now);
+    case 'waiting':
+      return decideWaiting(attempt, subscription, outcome, now);
     default:
       return { result: 'open', attempt: openAttempt(attempt, outcome, now) };
   }
@@ -156,6 +159,7 @@ async function decideSavedMethod(
     };
   }
   const methodId = await saveMethod(tx, attempt, method, now);
+  if (!isTrial) await hurryWaitingCharges(tx, [subscription.id], now);
   const change = isTrial
     ? startTrial(subscription, methodId, await trialDaysOf(tx, subscription.priceId), now)
     : changeMethod(subscription, methodId, now);
@@ -188,8 +192,34 @@ function decideDecline(
   const change =
     attempt.purpose === 'initial'
       ? declineFirstPayment(subscription, declineCode)
-      : declineRenewal(subscription, { declineCode, hard }, now);
+      : declineRenewal(subscription, { declineCode, hard, superseded: attempt.superseded }, now);
   return { result: 'settled', attempt: update, changes: [change] };
+}
+
+/**
+ * The customer has to confirm a charge (3-D Secure): off-session, that is a failed renewal which can still succeed. It
+ * counts as the attempt that it is, and nothing else is tried until it is decided.
+ */
+function decideWaiting(
+  attempt: AttemptRow,
+  subscription: SubscriptionState,
+  outcome: OutcomeOf<'waiting'>,
+  now: Temporal.Instant,
+): Decision {
+  const update = openAttempt(attempt, outcome, now);
+  const { actionUrl } = outcome;
+  const isNews =
+    attempt.kind === 'charge' &&
+    actionUrl !== undefined &&
+    isAwaited(attempt, subscription) &&
+    !subscription.cancelAtPeriodEnd &&
+    subscription.dunningEndsAt === null &&
+    findTransition(subscription, 'payment-declined') !== undefined;
+  return {
+    result: 'open',
+    attempt: { ...update, actionUrl },
+    changes: isNews ? [requireAction(subscription, now)] : [],
+  };
 }
 
 /** The provider says that nothing will come of it any more. */
