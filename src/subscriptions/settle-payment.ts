@@ -1,6 +1,7 @@
 import { businessNow } from '../db/clock.ts';
 import { inTransaction } from '../db/orm.ts';
 import { appendFacts } from '../ledger/append-facts.ts';
+import { failPoint } from '../lib/fail-point.ts';
 import {
   findAttempts,
   lockAttempts,
@@ -26,6 +27,7 @@ export async function settlePayments(
   if (settlements.length === 0) return [];
   try {
     const results = await settleBatch(ctx, settlements);
+    failPoint('settle.after-commit');
     ctx.wake('relay');
     return results;
   } catch (error) {
@@ -80,6 +82,7 @@ async function settleBatch(ctx: SubscriptionsContext, settlements: readonly Sett
       now,
     );
     await appendFacts(tx, chargedFacts(decisions, attempts), now);
+    failPoint('settle.before-commit');
     return decisions.map(({ result }) => result);
   });
 }
