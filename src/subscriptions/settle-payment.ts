@@ -11,7 +11,8 @@ import {
   type AttemptUpdate,
 } from '../payments/attempt-rows.ts';
 import { claimSurplusRefunds } from '../payments/claim-refunds.ts';
-import { decideSettlement, type Decision, type Settlement, type SettleResult } from './decide-settlement.ts';
+import { decideSettlement } from './decide-settlement.ts';
+import type { Decision, Settlement, SettleResult } from './decision.ts';
 import { chargedFacts } from './journal-facts.ts';
 import { lockSubscriptions, storeChanges, type SubscriptionsContext } from './subscription-rows.ts';
 
