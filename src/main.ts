@@ -1,10 +1,12 @@
 import { pino } from 'pino';
 import { createApp } from './app.ts';
 import { ConfigError, loadConfig } from './config/config.ts';
+import { armFailPoint } from './lib/fail-point.ts';
 
 /** The service alone, configured by the environment (`npm run serve`). */
 async function main(): Promise<void> {
   const config = loadConfig();
+  if (config.failPoint !== undefined) armFailPoint(config.failPoint);
   const log = pino({ level: config.logLevel }, pino.destination(2));
   const app = await createApp(config, log);
   let stopping: Promise<void> | undefined;

@@ -45,6 +45,7 @@ test.serial('the story holds, twice in a row', async (t) => {
       const { exitCode, output } = await runDemo(world);
       t.is(exitCode, 0, `${time}: ${output}`);
       t.regex(output, /Every step held/);
+      t.regex(output, /card runs dry[^]*declined[^]*in grace[^]*paid at once: active/);
     }
   } finally {
     await world.stop();

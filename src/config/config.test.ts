@@ -64,6 +64,14 @@ test('every problem is reported at once, each by the name of its variable', (t) 
   }
 });
 
+test('a fail point has to be one of the code, and none is taken in production', (t) => {
+  t.is(readConfig(complete).failPoint, undefined);
+  t.is(readConfig({ ...complete, BILLING_FAIL_POINT: 'settle.after-commit' }).failPoint, 'settle.after-commit');
+  t.regex(problemsOf({ ...complete, BILLING_FAIL_POINT: 'nowhere' }).join('\n'), /BILLING_FAIL_POINT has to be one of/);
+  const production = { ...complete, BILLING_FAIL_POINT: 'settle.after-commit', NODE_ENV: 'production' };
+  t.true(problemsOf(production).includes('BILLING_FAIL_POINT is for tests and is refused with NODE_ENV=production'));
+});
+
 test('the sandbox is refused in production', (t) => {
   t.regex(problemsOf({ ...complete, NODE_ENV: 'production' }).join('\n'), /sandbox/);
 });

@@ -1,5 +1,6 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+import { failPointNames, type FailPointName } from '../lib/fail-point.ts';
 
 export type Role = 'api' | 'renewals' | 'relay';
 const allRoles: readonly Role[] = ['api', 'renewals', 'relay'];
@@ -40,6 +41,8 @@ export interface Config {
     readonly webhookSecrets: readonly string[];
   };
   readonly logLevel: (typeof logLevels)[number];
+  /** Where this process is to die, for the crash tests; undefined outside of them. */
+  readonly failPoint: FailPointName | undefined;
   /** Whether grpcurl may ask for the contracts. */
   readonly reflection: boolean;
   /** For both listeners; undefined for clear text. */
@@ -113,6 +116,7 @@ export function readConfig(env: Environment): Config {
       webhookSecrets: read.secrets('SANDBOX_PAYMENT_WEBHOOK_SECRET'),
     },
     logLevel: read.oneOf('BILLING_LOG_LEVEL', logLevels, 'info'),
+    failPoint: read.failPoint('BILLING_FAIL_POINT'),
     reflection: read.oneOf('BILLING_REFLECTION', ['on', 'off'] as const, 'on') === 'on',
     tls: read.tls('BILLING_TLS_CERT_FILE', 'BILLING_TLS_KEY_FILE'),
     corsOrigins: read.origins('BILLING_CORS_ORIGINS'),
@@ -282,6 +286,12 @@ function reader(env: Environment, problems: string[]) {
     return { oidc: { issuer, clientId, scope: text('BILLING_ADMIN_OIDC_SCOPE', 'openid profile') }, sandboxAuthUrl };
   }
 
+  function failPoint(name: string): FailPointName | undefined {
+    if (optional(name) === undefined) return undefined;
+    if (env['NODE_ENV'] === 'production') problems.push(`${name} is for tests and is refused with NODE_ENV=production`);
+    return oneOf(name, failPointNames);
+  }
+
   function readText(name: string, path: string): string {
     try {
       return readFileSync(path, 'utf8');
@@ -291,5 +301,5 @@ function reader(env: Environment, problems: string[]) {
     }
   }
 
-  return { text, integer, oneOf, url, roles, timeZone, secrets, tokenKeys, tls, origins, admin };
+  return { text, integer, oneOf, failPoint, url, roles, timeZone, secrets, tokenKeys, tls, origins, admin };
 }

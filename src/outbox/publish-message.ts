@@ -6,6 +6,7 @@ import {
 import { JetStreamApiCodes, JetStreamApiError, type JetStreamManager } from '@nats-io/jetstream';
 import type { Logger } from 'pino';
 import type { EntityManager } from '../db/orm.ts';
+import { failPoint } from '../lib/fail-point.ts';
 import { encodeEntitlement, entitlementHeaders } from './encode-entitlement.ts';
 import { isKnown, markUpTo, newestMessage, type OutboxMessage, type Published } from './outbox-rows.ts';
 import { streamName, subjectOf } from './stream.ts';
@@ -31,7 +32,9 @@ export class StreamAheadError extends Error {}
  */
 export async function publishMessage(ctx: PublishContext, message: OutboxMessage): Promise<Published | undefined> {
   try {
+    failPoint('relay.before-publish');
     const sequence = await send(ctx.manager, message, message.eventId, message.previousSequence);
+    failPoint('relay.after-publish');
     return { eventId: message.eventId, sequence };
   } catch (error) {
     if (!(error instanceof JetStreamApiError && error.code === JetStreamApiCodes.StreamWrongLastSequence)) throw error;

@@ -1,3 +1,4 @@
+import { failPoint } from '../lib/fail-point.ts';
 import { markPublished, nextMessages, unpublishLost, type OutboxMessage } from './outbox-rows.ts';
 import { publishMessage, StreamAheadError, type PublishContext } from './publish-message.ts';
 import { ensureStream } from './stream.ts';
@@ -44,6 +45,7 @@ async function sendBatch(ctx: PublishContext, messages: readonly OutboxMessage[]
     ctx.em,
     done.filter((published) => published !== undefined),
   );
+  if (done.length > 0) failPoint('relay.after-mark');
   ctx.counts.published += done.length;
   return results.filter((result) => result.status === 'rejected').map((result) => result.reason as unknown);
 }

@@ -34,6 +34,9 @@ export interface AttemptRow {
   readonly idempotencyKey: string;
   readonly provider: string;
   readonly merchantAccount: string;
+  readonly paymentMethodId: string | null;
+  /** Of a charge: the subscription is charged with another method, or with none, by now. */
+  readonly superseded: boolean;
   readonly providerCustomerId: string | null;
   readonly providerMethodId: string | null;
   readonly amount: Money;
@@ -62,6 +65,8 @@ interface Row {
   idempotency_key: string;
   provider: string;
   merchant_account: string;
+  payment_method_id: string | null;
+  superseded: boolean;
   provider_customer_id: string | null;
   provider_method_id: string | null;
   amount_minor: string;
@@ -79,10 +84,11 @@ interface Row {
 const selectAttempts = sql`
   select a.id, a.payment_id, a.subscription_id, payment.user_id, payment.purpose, payment.status as payment_status,
     payment.period_start, payment.period_end, a.attempt_number, a.kind, a.idempotency_key, a.provider,
-    a.merchant_account, method.provider_customer_id, method.provider_method_id, a.amount_minor, a.currency_code,
+    a.merchant_account, a.payment_method_id,
+    a.kind = 'charge' and a.payment_method_id is distinct from s.payment_method_id as superseded, method.provider_customer_id, method.provider_method_id, a.amount_minor, a.currency_code,
     a.description, a.return_url, a.state, a.provider_payment_id, a.checks,
     a.absent_since, a.lease_until > clock_timestamp() as leased, a.created_at
-  from payment_attempt a join payment on payment.id = a.payment_id
+  from payment_attempt a join payment on payment.id = a.payment_id join subscription s on s.id = a.subscription_id
     left join payment_method method on method.id = a.payment_method_id
 `;
 
@@ -144,6 +150,21 @@ export async function markSent(
 }
 
 /**
+ * Has the sweeper look at once at charges of these subscriptions that wait for the customer: one of a method that is
+ * not charged any more is then cancelled at the provider.
+ */
+export async function hurryWaitingCharges(
+  tx: EntityManager,
+  subscriptionIds: readonly string[],
+  now: Temporal.Instant,
+): Promise<void> {
+  await sql`
+    update payment_attempt set next_check_at = ${now.toString()}
+    where subscription_id = any(${subscriptionIds}::uuid[]) and state = 'WAITING' and kind = 'charge'
+  `.execute(tx.getKysely());
+}
+
+/**
  * Voids charges that are written down and certainly not sent; what is owed stays owed. Gives the ids of the payments
  * that wait for no charge any more.
  */
@@ -188,6 +209,8 @@ export interface AttemptUpdate {
   readonly declineCode?: string | undefined;
   readonly declineHard?: boolean | undefined;
   readonly surplus?: boolean | undefined;
+  /** Where the customer confirms a charge that waits for them. */
+  readonly actionUrl?: string | undefined;
   /** Ends with everything that is not one more look-up that did not find it. */
   readonly absentSince?: Temporal.Instant | undefined;
   readonly nextCheckAt: Temporal.Instant | null;
@@ -200,7 +223,7 @@ export async function storeAttempts(tx: EntityManager, updates: readonly Attempt
   await sql`
     update payment_attempt a set state = u.state, lease_until = clock_timestamp(),
       provider_payment_id = coalesce(u.provider_payment_id, a.provider_payment_id),
-      decline_code = u.decline_code, decline_hard = u.decline_hard, surplus = u.surplus,
+      checkout_url = coalesce(u.action_url, a.checkout_url), decline_code = u.decline_code, decline_hard = u.decline_hard, surplus = u.surplus,
       absent_since = u.absent_since, next_check_at = u.next_check_at, settled_at = u.settled_at
     from unnest(
       ${updates.map((update) => update.id)}::uuid[],
@@ -209,10 +232,11 @@ export async function storeAttempts(tx: EntityManager, updates: readonly Attempt
       ${updates.map((update) => update.declineCode ?? null)}::text[],
       ${updates.map((update) => update.declineHard ?? null)}::boolean[],
       ${updates.map((update) => update.surplus ?? false)}::boolean[],
+      ${updates.map((update) => update.actionUrl ?? null)}::text[],
       ${updates.map((update) => update.absentSince?.toString() ?? null)}::timestamptz[],
       ${updates.map((update) => update.nextCheckAt?.toString() ?? null)}::timestamptz[],
       ${updates.map((update) => update.settledAt?.toString() ?? null)}::timestamptz[]
-    ) as u(id, state, provider_payment_id, decline_code, decline_hard, surplus, absent_since, next_check_at,
+    ) as u(id, state, provider_payment_id, decline_code, decline_hard, surplus, action_url, absent_since, next_check_at,
       settled_at)
     where a.id = u.id
   `.execute(tx.getKysely());
@@ -248,6 +272,8 @@ async function readAttempts(em: EntityManager, where: RawBuilder<unknown>): Prom
     idempotencyKey: row.idempotency_key,
     provider: row.provider,
     merchantAccount: row.merchant_account,
+    paymentMethodId: row.payment_method_id,
+    superseded: row.superseded,
     providerCustomerId: row.provider_customer_id,
     providerMethodId: row.provider_method_id,
     amount: { currencyCode: row.currency_code, amountMinor: BigInt(row.amount_minor) },

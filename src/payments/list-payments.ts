@@ -18,6 +18,8 @@ export interface ListedPayment {
   readonly periodEnd: Temporal.Instant | null;
   readonly createdAt: Temporal.Instant;
   readonly settledAt: Temporal.Instant | null;
+  /** Where the customer confirms the charge that waits for them; empty for none. */
+  readonly actionUrl: string;
 }
 
 interface Row {
@@ -32,6 +34,7 @@ interface Row {
   period_end: string | null;
   created_at: string;
   settled_at: string | null;
+  action_url: string | null;
 }
 
 /** A viewer's payments, newest first; set-ups, which take no money, are none. `userId` was checked against the actor. */
@@ -45,6 +48,8 @@ export async function listPayments(
   const { rows } = await sql<Row>`
     select p.id, p.subscription_id, p.purpose, p.amount_minor, p.currency_code, p.status, p.period_start, p.period_end,
       p.created_at, p.settled_at,
+      (select a.checkout_url from payment_attempt a
+        where a.payment_id = p.id and a.kind = 'charge' and a.state = 'WAITING') as action_url,
       (select coalesce(sum(r.amount_minor), 0) from refund r join payment_attempt a on a.id = r.attempt_id
         where a.payment_id = p.id and not a.surplus and r.reason <> 'SURPLUS' and r.state <> 'FAILED') as refunded_minor
     from payment p where p.user_id = ${input.userId} and p.amount_minor > 0 ${after}
@@ -66,5 +71,6 @@ function fromRow(row: Row): ListedPayment {
     periodEnd: optionalInstantFromRow(row.period_end),
     createdAt: instantFromRow(row.created_at),
     settledAt: optionalInstantFromRow(row.settled_at),
+    actionUrl: row.action_url ?? '',
   };
 }

@@ -2,6 +2,7 @@ import { sql } from 'kysely';
 import { businessNow } from '../db/clock.ts';
 import { inTransaction } from '../db/orm.ts';
 import { BillingError } from '../lib/billing-error.ts';
+import { failPoint } from '../lib/fail-point.ts';
 import { WebhookRejected, type ProviderEvent } from './provider.ts';
 import { providerNamed, type PaymentsContext } from './providers.ts';
 
@@ -39,6 +40,8 @@ export async function receiveWebhook(ctx: PaymentsContext, input: ReceiveWebhook
         ${state}, ${event.payment ? now : null}, ${now})
       on conflict do nothing
     `.execute(tx.getKysely());
+    failPoint('webhook.before-commit');
   });
+  failPoint('webhook.after-commit');
   ctx.wake('webhooks');
 }

@@ -1,4 +1,5 @@
 import type { EntityManager } from '../db/orm.ts';
+import { failPoint } from '../lib/fail-point.ts';
 import { markSent, type AttemptRow } from './attempt-rows.ts';
 import { callProvider, mapBounded, type CallOutcome } from './call-provider.ts';
 import type { PaymentProvider } from './provider.ts';
@@ -34,6 +35,7 @@ export async function sendCharges(ctx: PaymentsContext, attempts: readonly Attem
 }
 
 async function sendCharge(provider: PaymentProvider, attempt: AttemptRow): Promise<CallOutcome> {
+  failPoint('send.before-call');
   const outcome = await callProvider(() =>
     provider.charge({
       idempotencyKey: attempt.idempotencyKey,
@@ -44,6 +46,7 @@ async function sendCharge(provider: PaymentProvider, attempt: AttemptRow): Promi
       description: attempt.description,
     }),
   );
+  failPoint('send.after-call');
   const nothingNow = outcome.kind === 'not executed' || outcome.kind === 'refused';
   // That a repeat was not executed says nothing about the first call.
   return nothingNow && attempt.state !== 'PENDING' ? { kind: 'unknown', note: outcome.note } : outcome;

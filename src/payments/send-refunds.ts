@@ -3,6 +3,7 @@ import { businessNow } from '../db/clock.ts';
 import { inTransaction } from '../db/orm.ts';
 import { appendFacts } from '../ledger/append-facts.ts';
 import type { JournalFact } from '../ledger/journal-fact.ts';
+import { failPoint } from '../lib/fail-point.ts';
 import type { Money } from '../lib/money.ts';
 import { attemptLeaseMs, nextCheckAfter } from './attempt-rows.ts';
 import { mapBounded } from './call-provider.ts';
@@ -67,6 +68,7 @@ async function sendRefund(ctx: PaymentsContext, refund: RefundRow): Promise<void
   const facts = { refund: refund.id, provider: refund.provider, providerPayment: refund.provider_payment_id };
   try {
     const outcome = await callRefund(provider, refund);
+    failPoint('refund.after-call');
     if (outcome === undefined) {
       ctx.log.error(facts, 'refund is open for too long: a person has to look');
       return settleRefund(ctx, refund, { state: 'FAILED', note: 'open for too long' });
@@ -78,6 +80,7 @@ async function sendRefund(ctx: PaymentsContext, refund: RefundRow): Promise<void
     }
     ctx.log.info(facts, 'refunded');
     await settleRefund(ctx, refund, { state: 'SUCCEEDED', providerRefundId: outcome.providerRefundId });
+    failPoint('refund.after-commit');
   } catch (error) {
     // A refusal of a repeat says nothing about the first call.
     if (error instanceof RequestRefused && refund.tries === 0) {
@@ -98,6 +101,7 @@ async function callRefund(provider: PaymentProvider, refund: RefundRow): Promise
   const known = refund.tries === 0 ? undefined : await provider.lookUpRefund(query);
   if (known !== undefined) return known;
   if (Number(refund.age_ms) > provider.capabilities.idempotencyWindowMs - keyReserveMs) return undefined;
+  failPoint('refund.before-call');
   return provider.refund({ ...query, idempotencyKey: refund.idempotency_key, amount: amountOf(refund) });
 }
 

@@ -78,6 +78,11 @@ async function claimOpenAttempts(ctx: PaymentsContext): Promise<{ attempts: Atte
 async function lookUp(ctx: PaymentsContext, attempt: AttemptRow): Promise<CallOutcome> {
   if (attempt.state === 'PENDING' && attempt.kind === 'charge') return absent(attempt);
   const provider = providerNamed(ctx, attempt.provider);
+  // The customer may still confirm a charge of a method that is no longer theirs to be charged: it is killed first.
+  if (attempt.state === 'WAITING' && attempt.superseded && provider.capabilities.canCancelPending) {
+    const canceled = await callProvider(() => provider.cancelPending(attempt.providerPaymentId!));
+    return canceled.kind === 'not executed' || canceled.kind === 'refused' ? unknown(canceled.note) : canceled;
+  }
   let isAbsent = false;
   const outcome = await callProvider(async () => {
     const found = await provider.lookUp({
@@ -88,11 +93,15 @@ async function lookUp(ctx: PaymentsContext, attempt: AttemptRow): Promise<CallOu
     return found ?? { kind: 'dead' };
   });
   // A page that was not opened yet may still be: whoever asks again goes on with it until the checkout's time is over.
-  if (isAbsent && attempt.kind === 'checkout') return { kind: 'unknown', note: 'no such page yet' };
+  if (isAbsent && attempt.kind === 'checkout') return unknown('no such page yet');
   if (isAbsent) return absent(attempt);
   // A look-up that was refused or not answered says nothing about the payment.
-  if (outcome.kind === 'not executed' || outcome.kind === 'refused') return { kind: 'unknown', note: outcome.note };
+  if (outcome.kind === 'not executed' || outcome.kind === 'refused') return unknown(outcome.note);
   return outcome;
+}
+
+function unknown(note: string): CallOutcome {
+  return { kind: 'unknown', note };
 }
 
 function absent({ state }: AttemptRow): CallOutcome {

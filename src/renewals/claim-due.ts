@@ -2,6 +2,7 @@ import { sql } from 'kysely';
 import { businessNow } from '../db/clock.ts';
 import { lockKeys } from '../db/lock-keys.ts';
 import { inTransaction, type EntityManager } from '../db/orm.ts';
+import { failPoint } from '../lib/fail-point.ts';
 import { newId } from '../lib/ids.ts';
 import {
   attemptLeaseMs,
@@ -38,7 +39,7 @@ interface Due {
  * a claim is hundreds of rows.
  */
 export async function claimDue(ctx: SubscriptionsContext): Promise<AttemptRow[]> {
-  return inTransaction(ctx.em, async (tx) => {
+  const attempts = await inTransaction(ctx.em, async (tx) => {
     const db = tx.getKysely();
     const [space, key] = lockKeys.renewals;
     const { rows: locks } = await sql<{ free: boolean }>`
@@ -65,11 +66,14 @@ export async function claimDue(ctx: SubscriptionsContext): Promise<AttemptRow[]>
     await storeChanges(ctx, tx, forgiven, now);
     await storePayments(tx, passed, now);
     await storeClaim(tx, dues, now);
+    failPoint('claim.before-commit');
     return findAttempts(
       tx,
       dues.map((due) => due.attemptId),
     );
   });
+  if (attempts.length > 0) failPoint('claim.after-commit');
+  return attempts;
 }
 
 /** A payment that was begun for a subscription and is not decided, or was decided for the cycle that is due. */

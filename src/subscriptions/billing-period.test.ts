@@ -48,6 +48,20 @@ test('a civil time in a DST gap moves forward, and the next period is back at th
   t.is(billingPeriod(schedule, 2).start.toString(), '2027-04-28T00:30:00Z');
 });
 
+test('a civil time in a DST overlap takes the earlier instant', (t) => {
+  const schedule = {
+    anchorAt: Temporal.Instant.from('2027-09-30T00:30:00Z'),
+    anchorCycle: 0,
+    intervalUnit: 'month',
+    intervalCount: 1,
+    timeZone: 'Europe/Berlin',
+  } as const;
+  // 02:30 in Berlin; on 31 October that time comes twice.
+  t.is(billingPeriod(schedule, 1).start.toString(), '2027-10-30T00:30:00Z');
+  const fromThe31st = { ...schedule, anchorAt: Temporal.Instant.from('2027-08-31T00:30:00Z') };
+  t.is(billingPeriod(fromThe31st, 2).start.toString(), '2027-10-31T00:30:00Z');
+});
+
 test('an anchor inside a DST overlap keeps its instant as the start of the first period', (t) => {
   const later = Temporal.Instant.from('2027-10-31T01:30:00Z');
   const schedule = {

@@ -5,7 +5,7 @@ import type { EntityManager } from '../db/orm.ts';
 import type { CallContext } from '../identity/call-context.ts';
 import { once, requestKey } from '../identity/once.ts';
 import { BillingError } from '../lib/billing-error.ts';
-import { voidUnsentAttempts } from '../payments/attempt-rows.ts';
+import { hurryWaitingCharges, voidUnsentAttempts } from '../payments/attempt-rows.ts';
 import { PaymentMethod } from '../payments/customer.ts';
 import { removeMethod } from './commands.ts';
 import { lockSubscriptions, storeChanges, type SubscriptionsContext } from './subscription-rows.ts';
@@ -40,6 +40,7 @@ export async function detachPaymentMethod(
       return isVoid ? { ...change, after: { ...change.after, openPaymentId: null } } : change;
     });
     await storeChanges(ctx, tx, stored, now);
+    await hurryWaitingCharges(tx, ids, now);
     return { endingSubscriptionIds: ids };
   });
   ctx.wake('relay');

@@ -36,6 +36,8 @@ test('retries come 1, 3 and 7 days after the first failure, each up to 6 hours l
 test('the jitter differs between subscriptions and is the same whenever it is asked for', (t) => {
   const retries = subscriptions.map((id) => nextRetryAt(id, dunningEndsAt, at('2027-03-01T12:00:01Z'))!.toString());
   t.is(new Set(retries).size, 3);
+  // Hours, not seconds, after the day that was promised.
+  for (const retry of retries) t.true(retry > '2027-03-02T12:10', retry);
   t.deepEqual(
     subscriptions.map((id) => nextRetryAt(id, dunningEndsAt, at('2027-03-02T11:59:59Z'))!.toString()),
     retries,

@@ -1,6 +1,6 @@
 import type { JournalFact } from '../ledger/journal-fact.ts';
 import type { AttemptRow } from '../payments/attempt-rows.ts';
-import type { Decision } from './decide-settlement.ts';
+import type { Decision } from './decision.ts';
 import type { SubscriptionChange } from './lifecycle.ts';
 
 /** The charges of a settle, each with the period that it bought. */

@@ -38,7 +38,7 @@ const active: SubscriptionState = {
   createdAt: at('2027-01-31T11:50:00Z'),
 };
 const march = { cycle: 1, start: at('2027-02-28T12:00:00Z'), end: at('2027-03-31T12:00:00Z') };
-const soft = { declineCode: 'insufficient_funds', hard: false };
+const soft = { declineCode: 'insufficient_funds', hard: false, superseded: false };
 
 function leaseOf(state: SubscriptionState): string | undefined {
   return grantOf(state, marginHours)?.access_until;
@@ -98,7 +98,11 @@ test('the first decline stores both deadlines, and later ones do not move them',
 });
 
 test('a hard decline is not tried again', (t) => {
-  const { after } = declineRenewal(active, { declineCode: 'stolen_card', hard: true }, at('2027-02-28T12:00:05Z'));
+  const { after } = declineRenewal(
+    active,
+    { declineCode: 'stolen_card', hard: true, superseded: false },
+    at('2027-02-28T12:00:05Z'),
+  );
   t.is(after.nextChargeAt, null);
   t.is(after.nextTransitionAt?.toString(), '2027-03-07T12:00:05Z');
 });

@@ -12,6 +12,7 @@ export type SubscriptionEventKind =
   | 'EXPIRED'
   | 'RENEWED'
   | 'PAYMENT_DECLINED'
+  | 'PAYMENT_ACTION_REQUIRED'
   | 'CANCELLATION_SCHEDULED'
   | 'CANCELLATION_UNDONE'
   | 'CANCELED'
@@ -133,12 +134,12 @@ export function declineFirstPayment(state: SubscriptionState, declineCode: strin
 /**
  * T8, T10, T11: a renewal, or the first payment after a trial, was declined. The first failure stores both deadlines, and
  * nothing moves them afterwards; a hard decline is never tried again on the same method. A trial that is not paid for
- * gives no grace, and ends where no retry can help. Where a cancellation at the period's end came after the charge was
+ * gives no grace, and ends where no retry can help. A method that was saved meanwhile is tried at once (T13). Where a cancellation at the period's end came after the charge was
  * sent, nothing is tried again: the period has ended, and so does the subscription.
  */
 export function declineRenewal(
   state: SubscriptionState,
-  decline: { declineCode: string; hard: boolean },
+  decline: { declineCode: string; hard: boolean; superseded: boolean },
   now: Temporal.Instant,
 ): SubscriptionChange {
   const { to } = requireTransition(state, decline.hard ? 'payment-declined-hard' : 'payment-declined');
@@ -154,7 +155,7 @@ export function declineRenewal(
   const afterTrial = state.status === 'TRIALING';
   const graceUntil = first && !afterTrial ? deadlines.graceUntil : state.graceUntil;
   const dunningEndsAt = state.dunningEndsAt ?? deadlines.dunningEndsAt;
-  const retryAt = decline.hard ? undefined : nextRetryAt(state.id, dunningEndsAt, now);
+  const retryAt = retryAfter(state, decline, dunningEndsAt, now);
   const after: SubscriptionState = {
     ...state,
     status: to,
@@ -171,6 +172,25 @@ export function declineRenewal(
     reason: decline.declineCode,
     entitlement: first ? { kind: afterTrial ? 'REVOKED' : 'GRACE_STARTED', reason: 'PAYMENT_DECLINED' } : undefined,
   };
+}
+
+/** T10: the customer has to confirm the charge. As after a soft decline, but the charge goes on and nothing is retried. */
+export function requireAction(state: SubscriptionState, now: Temporal.Instant): SubscriptionChange {
+  const decline = { declineCode: 'action_required', hard: false, superseded: false };
+  const { after, ...declined } = declineRenewal(state, decline, now);
+  const { openPaymentId } = state;
+  return { ...declined, kind: 'PAYMENT_ACTION_REQUIRED', after: { ...after, openPaymentId, nextChargeAt: null } };
+}
+
+function retryAfter(
+  state: SubscriptionState,
+  { hard, superseded }: { hard: boolean; superseded: boolean },
+  dunningEndsAt: Temporal.Instant,
+  now: Temporal.Instant,
+): Temporal.Instant | undefined {
+  if (state.paymentMethodId === null) return undefined;
+  if (superseded) return now;
+  return hard ? undefined : nextRetryAt(state.id, dunningEndsAt, now);
 }
 
 /** T14: the grace period is over; access goes, the retries go on. */

@@ -15,7 +15,7 @@ const table: [name: string, amountMinor: bigint, instant: string, left: bigint][
   ['less than half a kopeck is nothing', 59_900n, '2027-04-30T23:59:59Z', 0n],
   ['nothing at the end', 59_900n, '2027-05-01T00:00:00Z', 0n],
   ['nothing after the end', 59_900n, '2027-05-02T00:00:00Z', 0n],
-  ['milliseconds do not count', 59_900n, '2027-04-21T00:00:00.999Z', 19_967n],
+  ['milliseconds do not count', 259_200_000n, '2027-04-21T00:00:00.999Z', 86_400_000n],
   ['more than a double can hold', 9_007_199_254_740_993n, '2027-04-16T00:00:00Z', 4_503_599_627_370_497n],
 ];
 for (const [name, amountMinor, instant, left] of table) {

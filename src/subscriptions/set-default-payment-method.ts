@@ -1,6 +1,7 @@
 import { sql } from 'kysely';
 import { businessNow } from '../db/clock.ts';
 import { once, requestKey } from '../identity/once.ts';
+import { hurryWaitingCharges } from '../payments/attempt-rows.ts';
 import { changeMethod } from './commands.ts';
 import { lockMethod } from './detach-payment-method.ts';
 import { findTransition } from './state-table.ts';
@@ -29,6 +30,7 @@ export async function setDefaultPaymentMethod(
     const now = await businessNow(tx);
     const changes = states.map((state) => changeMethod(state, method.id, now));
     await storeChanges(ctx, tx, changes, now);
+    await hurryWaitingCharges(tx, ids, now);
     return changes.map(({ after }) => after);
   });
   ctx.wake('relay');

@@ -1,6 +1,7 @@
 import { businessNow } from '../db/clock.ts';
 import { inTransaction } from '../db/orm.ts';
 import { appendFacts } from '../ledger/append-facts.ts';
+import { failPoint } from '../lib/fail-point.ts';
 import {
   findAttempts,
   lockAttempts,
@@ -10,7 +11,8 @@ import {
   type AttemptUpdate,
 } from '../payments/attempt-rows.ts';
 import { claimSurplusRefunds } from '../payments/claim-refunds.ts';
-import { decideSettlement, type Decision, type Settlement, type SettleResult } from './decide-settlement.ts';
+import { decideSettlement } from './decide-settlement.ts';
+import type { Decision, Settlement, SettleResult } from './decision.ts';
 import { chargedFacts } from './journal-facts.ts';
 import { lockSubscriptions, storeChanges, type SubscriptionsContext } from './subscription-rows.ts';
 
@@ -26,6 +28,7 @@ export async function settlePayments(
   if (settlements.length === 0) return [];
   try {
     const results = await settleBatch(ctx, settlements);
+    failPoint('settle.after-commit');
     ctx.wake('relay');
     return results;
   } catch (error) {
@@ -80,6 +83,7 @@ async function settleBatch(ctx: SubscriptionsContext, settlements: readonly Sett
       now,
     );
     await appendFacts(tx, chargedFacts(decisions, attempts), now);
+    failPoint('settle.before-commit');
     return decisions.map(({ result }) => result);
   });
 }

@@ -55,7 +55,7 @@ export interface Transition {
 /**
  * The life of a subscription as data. A pair that is not listed is refused. It drives the guard here, and whatever
  * shows a person what can be done. T1 (Subscribe) and T25's gift make the row and so have no `from`; T5 (surplus) and
- * T23 (an open outcome) change no status and live in decide-settlement.ts; T26 is every pair of the two last statuses.
+ * T23 (an open outcome) change no status and live in decide-success.ts and decide-without-money.ts; T26 is every pair of the two last statuses.
  */
 export const transitions: readonly Transition[] = [
   { id: 'T2', from: 'INCOMPLETE', trigger: 'payment-succeeded', to: 'ACTIVE' },

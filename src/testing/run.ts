@@ -1,21 +1,16 @@
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { delimiter, dirname, join, relative } from 'node:path';
-import { migrateDatabase } from '../db/migrate.ts';
+import { join, relative } from 'node:path';
 import { buildAdmin } from '../local/build-admin.ts';
-import { findNatsServer } from '../local/find-nats-server.ts';
 import { startGuarded, type Guarded } from '../local/guard.ts';
 import { LocalError } from '../local/local-error.ts';
-import { ensureDatabase, startPostgres } from '../local/postgres.ts';
 import { untilAskedToStop } from '../local/until-asked-to-stop.ts';
+import { startTestServers } from './servers.ts';
 import { countTests } from './test-counts.ts';
 
 const root = join(import.meta.dirname, '../..');
-const template = 'billing_template';
 const concurrency = 2;
 const slowestShown = 10;
-/** Several replicas of the service in each of the files that run side by side, each with a pool of its own. */
-const maxConnections = 400;
 
 /** `npm test -- [files and options of ava]`. Answers ava's exit status. */
 async function main(args: readonly string[]): Promise<number> {
@@ -27,24 +22,12 @@ async function main(args: readonly string[]): Promise<number> {
   for (const folder of [temporary, durations]) mkdirSync(folder);
   try {
     await buildAdmin(env, (line) => console.log(`the admin panel ${line}`));
-    const natsServer = await findNatsServer({ env, cacheDir: join(root, '.local/cache'), progress: console.log });
-    const postgres = await startPostgres({
-      folder: join(dir, 'postgres'),
-      logFile: join(dir, 'postgres.log'),
-      password: 'test',
-      settings: { max_connections: String(maxConnections) },
-      env,
-    });
+    const servers = await startTestServers(dir, env);
     try {
-      await ensureDatabase(postgres, template);
-      await migrateDatabase(postgres.url(template));
       const ava = await startAva(args, {
         ...env,
+        ...servers.env,
         TMPDIR: temporary,
-        PATH: [env['PATH'], dirname(natsServer)].join(delimiter),
-        BILLING_TEST_POSTGRES_URL: postgres.url('postgres'),
-        BILLING_TEST_TEMPLATE: template,
-        BILLING_TEST_NATS_SERVER: natsServer,
         BILLING_TEST_DURATIONS_DIR: durations,
       });
       void asked.then(() => ava.stop());
@@ -55,7 +38,7 @@ async function main(args: readonly string[]): Promise<number> {
       console.log(`\n${passed} passed, ${failed} failed`);
       return status;
     } finally {
-      await postgres.stop();
+      await servers.stop();
     }
   } finally {
     rmSync(dir, { recursive: true, force: true });

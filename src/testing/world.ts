@@ -169,7 +169,7 @@ async function takeOut(
 async function advance(world: World, { days = 0, hours = 0 }: { days?: number; hours?: number }): Promise<void> {
   const { sandbox } = world.clients();
   const { now } = await sandbox.getClock({});
-  const seconds = now!.seconds + BigInt(days * day + hours * 3_600);
+  const seconds = now!.seconds + BigInt(Math.ceil(days * day + hours * 3_600));
   const to = { seconds, nanos: now!.nanos };
   for (let call = 0; call < advanceCallsMax; call++) {
     const { done } = await sandbox.advanceClock({ target: { case: 'to', value: to } });

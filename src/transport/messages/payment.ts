@@ -10,13 +10,14 @@ import { presentTimestamps, toTimestamp } from './instant.ts';
 
 /** A payment as its viewer sees it. */
 export function toPaymentMessage(payment: ListedPayment): MessageInitShape<typeof PaymentSchema> {
-  const { id, subscriptionId, purpose, amount, refunded, periodStart, periodEnd, settledAt } = payment;
+  const { id, subscriptionId, purpose, amount, refunded, periodStart, periodEnd, settledAt, actionUrl } = payment;
   return {
     id,
     subscriptionId,
     purpose,
     amount,
     refunded,
+    actionUrl,
     status: PaymentStatus[payment.status],
     createdAt: toTimestamp(payment.createdAt),
     ...presentTimestamps({ periodStart, periodEnd, settledAt }),

@@ -1,0 +1,33 @@
+import test from 'ava';
+import { failPointNames } from '../src/lib/fail-point.ts';
+import { holds } from './checks.ts';
+import { crashCases, crashEach } from './crash-points.ts';
+
+test('killed after the provider answered, and after a message went out, the service comes right again', async (t) => {
+  const checks = await crashEach(
+    [
+      { point: 'send.after-call', outcome: 'ok' },
+      { point: 'relay.after-publish', outcome: 'decline' },
+    ],
+    (line) => t.log(line),
+  );
+  t.deepEqual(
+    checks.filter((check) => !holds(check)),
+    [],
+  );
+  t.is(checks.length, 6);
+});
+
+test('every point is played, and each outcome at every point of a charge', (t) => {
+  const cases = crashCases();
+  t.deepEqual([...new Set(cases.map(({ point }) => point))], [...failPointNames]);
+  for (const point of ['claim.after-commit', 'send.before-call', 'send.after-call', 'settle.before-commit']) {
+    t.is(cases.filter((one) => one.point === point).length, 6, point);
+  }
+});
+
+test('a check that has examined nothing, or has found something, does not hold', (t) => {
+  t.true(holds({ name: 'a', examined: 1, broken: [] }));
+  t.false(holds({ name: 'a', examined: 0, broken: [] }));
+  t.false(holds({ name: 'a', examined: 1, broken: ['it'] }));
+});
