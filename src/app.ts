@@ -1,5 +1,10 @@
 import { join } from 'node:path';
 import type { Logger } from 'pino';
+import { CustomerAdminService } from '@cinema-billing/gen/billing/admin/v1/customer_admin_service_pb.ts';
+import { OperationsService } from '@cinema-billing/gen/billing/admin/v1/operations_service_pb.ts';
+import { PaymentAdminService } from '@cinema-billing/gen/billing/admin/v1/payment_admin_service_pb.ts';
+import { PlanAdminService } from '@cinema-billing/gen/billing/admin/v1/plan_admin_service_pb.ts';
+import { SubscriptionAdminService } from '@cinema-billing/gen/billing/admin/v1/subscription_admin_service_pb.ts';
 import { PaymentMethodService } from '@cinema-billing/gen/billing/v1/payment_method_service_pb.ts';
 import { EntitlementService } from '@cinema-billing/gen/billing/v1/entitlement_service_pb.ts';
 import { PlanService } from '@cinema-billing/gen/billing/v1/plan_service_pb.ts';
@@ -27,12 +32,18 @@ import { startTicker, type Ticker } from './renewals/ticker.ts';
 import type { SandboxContext } from './sandbox/advance-clock.ts';
 import { followAttempts } from './subscriptions/follow-attempts.ts';
 import { processWebhookEvents } from './subscriptions/process-webhook-events.ts';
+import { rollOutFeatures } from './subscriptions/roll-out-features.ts';
 import { runTransitions } from './subscriptions/run-transitions.ts';
 import type { SubscribeContext } from './subscriptions/subscribe.ts';
 import { createAdminSite, type AdminSite } from './transport/admin-site.ts';
 import type { Call } from './transport/call.ts';
 import { createRouter, type Router } from './transport/router.ts';
 import { createTransport, type Transport } from './transport/server.ts';
+import { customerAdminService } from './transport/services/customer-admin-service.ts';
+import { operationsService } from './transport/services/operations-service.ts';
+import { paymentAdminService } from './transport/services/payment-admin-service.ts';
+import { planAdminService } from './transport/services/plan-admin-service.ts';
+import { subscriptionAdminService } from './transport/services/subscription-admin-service.ts';
 import { paymentMethodService } from './transport/services/payment-method-service.ts';
 import { entitlementService } from './transport/services/entitlement-service.ts';
 import { planService } from './transport/services/plan-service.ts';
@@ -77,7 +88,7 @@ export async function createApp(config: Config, log: Logger): Promise<App> {
     if (loop === 'relay') relay?.wake();
     else if (loop === 'webhooks') tickers.get('webhooks')?.wake();
     else
-      for (const name of ['renewals', 'sweeper', 'transitions', 'refunds', 'removals'] as const)
+      for (const name of ['renewals', 'sweeper', 'transitions', 'refunds', 'removals', 'features'] as const)
         tickers.get(name)?.wake();
   };
   const contextFor = (actor: Actor, call?: Call): AppContext => ({
@@ -128,11 +139,16 @@ function routes(contextOf: (call: Call) => AppContext): Router {
   router.add(PaymentMethodService, paymentMethodService(contextOf));
   router.add(EntitlementService, entitlementService(contextOf));
   router.add(WebhookService, webhookService(contextOf));
+  router.add(PlanAdminService, planAdminService(contextOf));
+  router.add(CustomerAdminService, customerAdminService(contextOf));
+  router.add(SubscriptionAdminService, subscriptionAdminService(contextOf));
+  router.add(PaymentAdminService, paymentAdminService(contextOf));
+  router.add(OperationsService, operationsService(contextOf));
   router.add(SandboxService, sandboxService(contextOf));
   return router;
 }
 
-type LoopName = 'webhooks' | 'renewals' | 'sweeper' | 'transitions' | 'refunds' | 'removals';
+type LoopName = 'webhooks' | 'renewals' | 'sweeper' | 'transitions' | 'refunds' | 'removals' | 'features';
 type Loop = [name: LoopName, work: () => Promise<number>, lanes: number];
 
 function loops(config: Config, contextFor: (actor: Actor) => AppContext): Loop[] {
@@ -144,13 +160,14 @@ function loops(config: Config, contextFor: (actor: Actor) => AppContext): Loop[]
   }
   if (config.roles.has('renewals')) {
     const [renewals, sweeper, transitions] = [contextOf('renewals'), contextOf('sweeper'), contextOf('transitions')];
-    const [refunds, removals] = [contextOf('refunds'), contextOf('removals')];
+    const [refunds, removals, features] = [contextOf('refunds'), contextOf('removals'), contextOf('features')];
     found.push(
       ['renewals', () => renewDue(renewals), renewalLanes],
       ['sweeper', () => followAttempts(sweeper), 1],
       ['transitions', () => runTransitions(transitions), 1],
       ['refunds', () => sendRefunds(refunds), 1],
       ['removals', () => detachMethods(removals), 1],
+      ['features', () => rollOutFeatures(features), 1],
     );
   }
   return found;

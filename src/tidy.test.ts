@@ -22,13 +22,26 @@ const mayImport: Record<string, string[]> = {
   identity: ['db', 'lib'],
   outbox: ['identity', 'db', 'lib'],
   ledger: ['identity', 'db', 'lib'],
-  catalog: ['outbox', 'identity', 'db', 'lib'],
-  payments: ['ledger', 'outbox', 'identity', 'db', 'lib'],
+  audit: ['identity', 'db', 'lib'],
+  catalog: ['audit', 'outbox', 'identity', 'db', 'lib'],
+  payments: ['audit', 'ledger', 'outbox', 'identity', 'db', 'lib'],
   entitlements: ['catalog', 'outbox', 'identity', 'db', 'lib'],
-  subscriptions: ['catalog', 'payments', 'entitlements', 'ledger', 'outbox', 'identity', 'db', 'lib'],
+  subscriptions: ['audit', 'catalog', 'payments', 'entitlements', 'ledger', 'outbox', 'identity', 'db', 'lib'],
   renewals: ['subscriptions', 'catalog', 'payments', 'entitlements', 'outbox', 'identity', 'db', 'lib'],
   sandbox: ['renewals', 'subscriptions', 'payments', 'identity', 'db', 'lib'],
-  transport: ['sandbox', 'renewals', 'subscriptions', 'catalog', 'payments', 'entitlements', 'identity', 'lib'],
+  admin: ['renewals', 'subscriptions', 'catalog', 'payments', 'entitlements', 'audit', 'identity', 'db', 'lib'],
+  transport: [
+    'admin',
+    'sandbox',
+    'renewals',
+    'subscriptions',
+    'catalog',
+    'payments',
+    'entitlements',
+    'audit',
+    'identity',
+    'lib',
+  ],
   'local/payment-system': ['lib'],
   'local/auth-double': ['lib'],
   local: ['cli', 'config', 'db', 'lib'],
@@ -54,6 +67,8 @@ const packageHomes: [pattern: RegExp, homes: string[]][] = [
     /^kysely$|^@mikro-orm\//,
     [
       'db',
+      'admin',
+      'audit',
       'identity/once.ts',
       'outbox',
       'catalog',
@@ -79,7 +94,16 @@ const realTimeAllowed: Record<string, string> = {
 const madeUpPaths: Record<string, string> = {
   'src/config/local-config.test.ts': 'an environment written by hand',
 };
-const domains = new Set(['catalog', 'ledger', 'payments', 'entitlements', 'subscriptions', 'renewals']);
+const domains = new Set([
+  'admin',
+  'audit',
+  'catalog',
+  'ledger',
+  'payments',
+  'entitlements',
+  'subscriptions',
+  'renewals',
+]);
 
 /** All that the code of one payment system may know of ours, beside lib and itself. */
 const providerInterface = 'src/payments/provider.ts';

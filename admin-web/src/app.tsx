@@ -15,6 +15,7 @@ import {
 import { useDisclosure } from '@mantine/hooks';
 import { Link, Route, Router, Switch, useLocation } from 'wouter';
 import { signOut } from './auth.ts';
+import { Icon } from './parts/icon.tsx';
 import { Logo } from './parts/logo.tsx';
 import { PageSkeleton } from './parts/states.tsx';
 import { routes } from './routes.ts';
@@ -85,9 +86,7 @@ function Navigation({ onChoose }: { readonly onChoose: () => void }) {
         aria-current={isOpen ? 'page' : undefined}
         onClick={onChoose}
       >
-        <Box component="span" w={20} ta="center" aria-hidden>
-          {route.icon}
-        </Box>
+        <Icon name={route.word} />
         {t(route.word)}
       </Link>
     );
@@ -120,7 +119,7 @@ function Controls() {
         aria-label={t('theme')}
         onClick={() => setColorScheme(scheme === 'dark' ? 'light' : 'dark')}
       >
-        <span aria-hidden>{scheme === 'dark' ? '☀' : '☾'}</span>
+        <Icon name={scheme === 'dark' ? 'light' : 'dark'} />
       </ActionIcon>
       <Menu position="bottom-end" withinPortal>
         <Menu.Target>

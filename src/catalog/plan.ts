@@ -22,6 +22,8 @@ const PlanSchema = defineEntity({
     trialDays: p.integer().default(0),
     /** What a viewer gets back who cancels at once. */
     refundPolicy: p.text().$type<RefundPolicy>().default('none'),
+    /** +1 with every change: its etag. */
+    revision: p.integer().default(1),
     archivedAt: instant().strictNullable(),
     createdAt: instant(),
     prices: () => p.oneToMany(Price).mappedBy('plan'),

@@ -4,6 +4,7 @@ import { AbsentAttempts } from './migrations/absent-attempts.ts';
 import { Initial } from './migrations/initial.ts';
 import { NoticeLeases } from './migrations/notice-leases.ts';
 import { Journal } from './migrations/journal.ts';
+import { Operators } from './migrations/operators.ts';
 import { Refunds } from './migrations/refunds.ts';
 import { WholeLife } from './migrations/whole-life.ts';
 
@@ -39,6 +40,7 @@ export async function openDatabase(options: DatabaseOptions): Promise<MikroORM> 
         { name: '20261123-notice-leases', class: NoticeLeases },
         { name: '20261123-whole-life', class: WholeLife },
         { name: '20261123-journal', class: Journal },
+        { name: '20261123-operators', class: Operators },
       ],
       snapshot: false,
       tableName: 'migration',

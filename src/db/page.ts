@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { createHmac, timingSafeEqual } from 'node:crypto';
 import { BillingError } from '../lib/billing-error.ts';
 
 const defaultPageSize = 50;
@@ -8,6 +8,12 @@ export interface PageRequest {
   readonly pageSize: number;
   /** From the page before; empty for the first page. */
   readonly pageToken: string;
+}
+
+/** Whose walk through a list it is; a call's context. A token is signed, and fits its own caller only. */
+export interface PageOwner {
+  readonly secret: string;
+  readonly actor: { readonly kind: string; readonly id: string };
 }
 
 /** Where a page starts: after the row with this instant and id, in a list that is newest first. */
@@ -21,13 +27,20 @@ export function pageSizeOf(request: PageRequest): number {
   return request.pageSize === 0 ? defaultPageSize : request.pageSize;
 }
 
-/** Reads a page token, which only fits the list it was made for. Throws PAGE_TOKEN_INVALID. */
-export function readPageToken(list: string, request: PageRequest): PageCursor | undefined {
+/**
+ * Reads a page token, which only fits the list it was made for, with its filter, and who it was made for. Throws
+ * PAGE_TOKEN_INVALID.
+ */
+export function readPageToken(owner: PageOwner, list: string, request: PageRequest): PageCursor | undefined {
   if (request.pageToken === '') return undefined;
   try {
-    const [at, id, check] = Buffer.from(request.pageToken, 'base64url').toString().split(' ');
-    if (check !== fingerprint(list)) throw new Error('the token is of another list');
-    return { at: Temporal.Instant.from(at!), id: id! };
+    const [at, id, signature] = Buffer.from(request.pageToken, 'base64url').toString().split(' ');
+    const expected = Buffer.from(sign(owner, list, `${at} ${id}`));
+    const sent = Buffer.from(signature ?? '');
+    if (sent.length !== expected.length || !timingSafeEqual(sent, expected)) {
+      throw new Error('the token is of another list, or of nobody');
+    }
+    return { at: Temporal.Instant.from(at!), id: decodeURIComponent(id!) };
   } catch (cause) {
     throw new BillingError('invalid', 'PAGE_TOKEN_INVALID', 'page_token does not belong to this list', {
       cause,
@@ -41,6 +54,7 @@ export function readPageToken(list: string, request: PageRequest): PageCursor | 
  * key, not by offset, so that new rows move nothing.
  */
 export function cutPage<T>(
+  owner: PageOwner,
   list: string,
   request: PageRequest,
   rows: readonly T[],
@@ -49,9 +63,11 @@ export function cutPage<T>(
   const items = rows.slice(0, pageSizeOf(request));
   if (rows.length <= items.length) return { items, nextPageToken: '' };
   const { at, id } = cursorOf(items.at(-1)!);
-  return { items, nextPageToken: Buffer.from(`${at.toString()} ${id} ${fingerprint(list)}`).toString('base64url') };
+  const place = `${at.toString()} ${encodeURIComponent(id)}`;
+  return { items, nextPageToken: Buffer.from(`${place} ${sign(owner, list, place)}`).toString('base64url') };
 }
 
-function fingerprint(list: string): string {
-  return createHash('sha256').update(list).digest('base64url').slice(0, 16);
+function sign({ secret, actor }: PageOwner, list: string, place: string): string {
+  const text = JSON.stringify(['page', actor.kind, actor.id, list, place]);
+  return createHmac('sha256', secret).update(text).digest('base64url').slice(0, 22);
 }

@@ -13,6 +13,8 @@ const writtenByHand =
   /^(alter table "\w+" (add|drop) constraint |(create|drop) (unique )?index |drop (trigger|function) )/;
 /** Read and written by SQL alone: the ORM would drop them. */
 const tablesWithoutEntity = [
+  'audit_entry',
+  'feature_rollout',
   'idempotent_request',
   'journal_batch',
   'journal_fact',

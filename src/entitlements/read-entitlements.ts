@@ -41,12 +41,12 @@ export async function listEntitlements(
   input: ListEntitlementsInput,
 ): Promise<{ entitlements: EntitlementView[]; nextPageToken: string; asOf: Temporal.Instant }> {
   const list = `entitlements since ${input.updatedSince?.toString() ?? 'ever'}`;
-  const cursor = readPageToken(list, input);
+  const cursor = readPageToken(ctx, list, input);
   return inTransaction(ctx.em, async (tx) => {
     // Before the rows are read: a walk that begins here again sees all that this page could not.
     const asOf = await businessNow(tx);
     const rows = await findPage(tx, cursor?.id, input);
-    const page = cutPage(list, input, rows, (row) => ({ at: row.updatedAt, id: row.userId }));
+    const page = cutPage(ctx, list, input, rows, (row) => ({ at: row.updatedAt, id: row.userId }));
     return { entitlements: page.items.map((row) => viewOf(row, asOf)), nextPageToken: page.nextPageToken, asOf };
   });
 }

@@ -10,6 +10,8 @@ export interface CallContext {
   readonly log: Logger;
   /** W3C trace context of the call; empty when there is none. */
   readonly traceparent: string;
+  /** The service's own, the same on every replica: signs page tokens, keys hashes. */
+  readonly secret: string;
   /** Tells the loops of this process that there may be work now; they find it by themselves if it is lost. */
   readonly wake: (loop: 'relay' | 'webhooks' | 'renewals') => void;
 }

@@ -43,7 +43,7 @@ export async function listPayments(
   input: PageRequest & { userId: string },
 ): Promise<{ items: ListedPayment[]; nextPageToken: string }> {
   const list = `payments of ${input.userId}`;
-  const cursor = readPageToken(list, input);
+  const cursor = readPageToken(ctx, list, input);
   const after = cursor ? sql`and (p.created_at, p.id) < (${cursor.at.toString()}, ${cursor.id}::uuid)` : sql``;
   const { rows } = await sql<Row>`
     select p.id, p.subscription_id, p.purpose, p.amount_minor, p.currency_code, p.status, p.period_start, p.period_end,
@@ -55,7 +55,7 @@ export async function listPayments(
     from payment p where p.user_id = ${input.userId} and p.amount_minor > 0 ${after}
     order by p.created_at desc, p.id desc limit ${pageSizeOf(input) + 1}
   `.execute(ctx.em.fork().getKysely());
-  return cutPage(list, input, rows.map(fromRow), ({ createdAt, id }) => ({ at: createdAt, id }));
+  return cutPage(ctx, list, input, rows.map(fromRow), ({ createdAt, id }) => ({ at: createdAt, id }));
 }
 
 function fromRow(row: Row): ListedPayment {

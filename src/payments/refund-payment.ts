@@ -1,5 +1,7 @@
 import { businessNow } from '../db/clock.ts';
-import { once, requestKey } from '../identity/once.ts';
+import { recordAudit } from '../audit/record-audit.ts';
+import { onceOrRehearsed } from '../identity/once-or-rehearsed.ts';
+import { requestKey } from '../identity/once.ts';
 import type { CallContext } from '../identity/call-context.ts';
 import { BillingError } from '../lib/billing-error.ts';
 import type { Money } from '../lib/money.ts';
@@ -11,6 +13,10 @@ export interface RefundPaymentInput {
   paymentId: string;
   /** In the payment's currency; undefined for all that is left. */
   amountMinor: bigint | undefined;
+  /** The operator's words. */
+  reason: string;
+  /** Only say what would be. */
+  validateOnly?: boolean;
 }
 
 export interface RefundClaim {
@@ -26,11 +32,11 @@ export interface RefundClaim {
  * PAYMENT_NOT_FOUND, PAYMENT_OUTCOME_PENDING, NOTHING_TO_REFUND, REFUND_TOO_LARGE.
  */
 export async function refundPayment(ctx: CallContext, input: RefundPaymentInput): Promise<RefundClaim> {
-  const { requestId, ...asked } = input;
-  const claimed = await once(ctx, requestKey(ctx, 'RefundPayment', requestId, asked), async (tx) => {
-    if (!(await tx.findOne(Payment, { id: input.paymentId }))) {
-      throw new BillingError('not-found', 'PAYMENT_NOT_FOUND', 'no such payment');
-    }
+  const { requestId, validateOnly = false, ...asked } = input;
+  const key = requestKey(ctx, 'RefundPayment', requestId, asked);
+  const claimed = await onceOrRehearsed(ctx, key, validateOnly, async (tx) => {
+    const payment = await tx.findOne(Payment, { id: input.paymentId });
+    if (!payment) throw new BillingError('not-found', 'PAYMENT_NOT_FOUND', 'no such payment');
     const { attemptId, left } = await lockRefundable(tx, input.paymentId);
     const amount = { ...left, amountMinor: input.amountMinor ?? left.amountMinor };
     if (amount.amountMinor > left.amountMinor) {
@@ -41,6 +47,20 @@ export async function refundPayment(ctx: CallContext, input: RefundPaymentInput)
     const now = await businessNow(tx);
     const refundId = await claimRefund(tx, { attemptId, amount, reason: 'REQUESTED' }, now);
     const rest = { ...left, amountMinor: left.amountMinor - amount.amountMinor };
+    await recordAudit(
+      ctx,
+      tx,
+      {
+        action: 'RefundPayment',
+        targetKind: 'payment',
+        targetId: payment.id,
+        userId: payment.userId,
+        reason: input.reason,
+        before: { left },
+        after: { left: rest, refund_id: refundId, amount },
+      },
+      now,
+    );
     return { refundId, paymentId: input.paymentId, amount, left: rest };
   });
   ctx.wake('renewals');

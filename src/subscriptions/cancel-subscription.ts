@@ -5,6 +5,7 @@ import { answerRequest, beginRequest, releaseRequest, requestKey } from '../iden
 import { voidUnsentPayments } from '../payments/attempt-rows.ts';
 import { claimRefund } from '../payments/claim-refunds.ts';
 import type { PaymentsContext } from '../payments/providers.ts';
+import { auditChange } from './audit-change.ts';
 import { refundOfCancellation, type RefundChoice } from './cancellation-refund.ts';
 import { endCheckout } from './end-checkout.ts';
 import { requireVisible } from './find-subscription.ts';
@@ -57,6 +58,7 @@ export async function cancelSubscription(
         const state = requireVisible(ctx, (await lockSubscriptions(tx, [subscriptionId])).get(subscriptionId));
         if (state.status === 'INCOMPLETE') return undefined;
         const isDone = (begun || repeated) && state.status === 'INCOMPLETE_EXPIRED';
+        if (isDone) await auditUnpaid(ctx, tx, state, input);
         const canceled = isDone ? { subscription: state, refund: undefined } : await cancelInTx(ctx, tx, state, asked);
         await answerRequest(tx, key, canceled);
         return canceled;
@@ -108,8 +110,21 @@ async function cancelInTx(
   const after =
     openPaymentId !== null && voided.has(openPaymentId) ? { ...change.after, openPaymentId: null } : change.after;
   await storeChanges(ctx, tx, [{ ...change, after }], now);
+  await auditChange(ctx, tx, 'CancelSubscription', { ...change, after }, now);
   if (back) await claimRefund(tx, { ...back, reason: 'CANCELED' }, now);
   return { subscription: after, refund: back?.amount };
+}
+
+/** The end itself is in the history with its actor; it came with the checkout's end, which waits for the provider. */
+async function auditUnpaid(
+  ctx: SubscriptionsContext,
+  tx: EntityManager,
+  state: SubscriptionState,
+  input: CancelSubscriptionInput,
+): Promise<void> {
+  const before: SubscriptionState = { ...state, status: 'INCOMPLETE' };
+  const change = { before, after: state, reason: reasonOf(ctx, input) };
+  await auditChange(ctx, tx, 'CancelSubscription', change, await businessNow(tx));
 }
 
 function reasonOf(ctx: SubscriptionsContext, { reason }: { reason: string }): string {

@@ -29,7 +29,7 @@ export function cancel(
 }
 
 /** T18: undoes a scheduled cancellation, before the period's end. */
-export function resume(state: SubscriptionState, now: Temporal.Instant): SubscriptionChange {
+export function resume(state: SubscriptionState, now: Temporal.Instant, reason = ''): SubscriptionChange {
   requireTransition(state, 'resume');
   requireMethod(state);
   if (Temporal.Instant.compare(now, state.currentPeriodEnd!) >= 0) throw illegalTransition(state, 'resume');
@@ -40,7 +40,7 @@ export function resume(state: SubscriptionState, now: Temporal.Instant): Subscri
     nextChargeAt: state.currentPeriodEnd,
     nextTransitionAt: null,
   };
-  return change(state, after, 'CANCELLATION_UNDONE', 'RESUMED', 'CANCELLATION_UNDONE');
+  return change(state, after, 'CANCELLATION_UNDONE', reason || 'RESUMED', 'CANCELLATION_UNDONE');
 }
 
 /**

@@ -3,7 +3,9 @@ import { sql } from 'kysely';
 import { businessNow } from '../db/clock.ts';
 import type { EntityManager } from '../db/orm.ts';
 import type { CallContext } from '../identity/call-context.ts';
-import { once, requestKey } from '../identity/once.ts';
+import { recordAudit } from '../audit/record-audit.ts';
+import { onceOrRehearsed } from '../identity/once-or-rehearsed.ts';
+import { requestKey } from '../identity/once.ts';
 import { BillingError } from '../lib/billing-error.ts';
 import { hurryWaitingCharges, voidUnsentAttempts } from '../payments/attempt-rows.ts';
 import { PaymentMethod } from '../payments/customer.ts';
@@ -17,10 +19,11 @@ import { lockSubscriptions, storeChanges, type SubscriptionsContext } from './su
  */
 export async function detachPaymentMethod(
   ctx: SubscriptionsContext,
-  input: { requestId: string; paymentMethodId: string; reason: string },
+  input: { requestId: string; paymentMethodId: string; reason: string; validateOnly?: boolean },
 ): Promise<{ endingSubscriptionIds: string[] }> {
-  const { requestId, ...asked } = input;
-  const detached = await once(ctx, requestKey(ctx, 'DetachPaymentMethod', requestId, asked), async (tx) => {
+  const { requestId, validateOnly = false, ...asked } = input;
+  const key = requestKey(ctx, 'DetachPaymentMethod', requestId, asked);
+  const detached = await onceOrRehearsed(ctx, key, validateOnly, async (tx) => {
     const method = await lockMethod(ctx, tx, input.paymentMethodId);
     const states = [...(await lockSubscriptions(tx, await chargedSubscriptions(tx, method.id))).values()];
     const now = await businessNow(tx);
@@ -41,6 +44,13 @@ export async function detachPaymentMethod(
     });
     await storeChanges(ctx, tx, stored, now);
     await hurryWaitingCharges(tx, ids, now);
+    const label = `${method.brand} ··${method.last4}`;
+    const removed = { action: 'DetachPaymentMethod', targetKind: 'payment_method', targetId: method.id } as const;
+    const [before, after] = [
+      { label, detached_at: null },
+      { label, detached_at: now, ending_subscription_ids: ids },
+    ];
+    await recordAudit(ctx, tx, { ...removed, userId: method.userId, reason, before, after }, now);
     return { endingSubscriptionIds: ids };
   });
   ctx.wake('relay');

@@ -1,6 +1,8 @@
 import { businessNow } from '../db/clock.ts';
-import { once, requestKey } from '../identity/once.ts';
+import { onceOrRehearsed } from '../identity/once-or-rehearsed.ts';
+import { requestKey } from '../identity/once.ts';
 import { BillingError } from '../lib/billing-error.ts';
+import { auditChange } from './audit-change.ts';
 import { extendPeriod as extend } from './commands.ts';
 import { requireVisible } from './find-subscription.ts';
 import { lockSubscriptions, storeChanges, type SubscriptionsContext } from './subscription-rows.ts';
@@ -12,6 +14,8 @@ export interface ExtendPeriodInput {
   /** 1 to 366. */
   days: number;
   reason: string;
+  /** Only say what would be. */
+  validateOnly?: boolean;
 }
 
 /**
@@ -19,13 +23,16 @@ export interface ExtendPeriodInput {
  * ILLEGAL_TRANSITION, PAYMENT_OUTCOME_PENDING while a renewal is being paid.
  */
 export async function extendPeriod(ctx: SubscriptionsContext, input: ExtendPeriodInput): Promise<SubscriptionState> {
-  const { requestId, ...asked } = input;
-  const extended = await once(ctx, requestKey(ctx, 'ExtendPeriod', requestId, asked), async (tx) => {
+  const { requestId, validateOnly = false, ...asked } = input;
+  const key = requestKey(ctx, 'ExtendPeriod', requestId, asked);
+  const extended = await onceOrRehearsed(ctx, key, validateOnly, async (tx) => {
     const { subscriptionId, days, reason } = input;
     const state = requireVisible(ctx, (await lockSubscriptions(tx, [subscriptionId])).get(subscriptionId));
     if (state.openPaymentId !== null) throw outcomePending();
     const change = extend(state, days, reason);
-    await storeChanges(ctx, tx, [change], await businessNow(tx));
+    const now = await businessNow(tx);
+    await storeChanges(ctx, tx, [change], now);
+    await auditChange(ctx, tx, 'ExtendPeriod', change, now);
     return change.after;
   });
   ctx.wake('relay');

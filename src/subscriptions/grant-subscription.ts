@@ -2,13 +2,16 @@ import { sql } from 'kysely';
 import { Price } from '../catalog/plan.ts';
 import { businessNow } from '../db/clock.ts';
 import type { EntityManager } from '../db/orm.ts';
-import { once, requestKey } from '../identity/once.ts';
+import { recordAudit } from '../audit/record-audit.ts';
+import { onceOrRehearsed } from '../identity/once-or-rehearsed.ts';
+import { requestKey } from '../identity/once.ts';
 import { BillingError } from '../lib/billing-error.ts';
 import { newId } from '../lib/ids.ts';
+import { auditChange } from './audit-change.ts';
 import { extendPeriod } from './commands.ts';
 import { outcomePending } from './extend-period.ts';
 import { addDays, change } from './lifecycle.ts';
-import { lockSubscriptions, storeChanges, type SubscriptionsContext } from './subscription-rows.ts';
+import { lockSubscriptions, snapshot, storeChanges, type SubscriptionsContext } from './subscription-rows.ts';
 import { Subscription, type SubscriptionState } from './subscription.ts';
 
 export interface GrantSubscriptionInput {
@@ -19,6 +22,8 @@ export interface GrantSubscriptionInput {
   /** 1 to 366. */
   days: number;
   reason: string;
+  /** Only say what would be. */
+  validateOnly?: boolean;
 }
 
 /**
@@ -30,8 +35,9 @@ export async function grantSubscription(
   ctx: SubscriptionsContext,
   input: GrantSubscriptionInput,
 ): Promise<SubscriptionState> {
-  const { requestId, ...asked } = input;
-  const granted = await once(ctx, requestKey(ctx, 'GrantSubscription', requestId, asked), async (tx) => {
+  const { requestId, validateOnly = false, ...asked } = input;
+  const key = requestKey(ctx, 'GrantSubscription', requestId, asked);
+  const granted = await onceOrRehearsed(ctx, key, validateOnly, async (tx) => {
     const now = await businessNow(tx);
     // The customer's row serializes this viewer's subscriptions, as in Subscribe.
     await sql`insert into customer (user_id, created_at) values (${input.userId}, ${now.toString()}) on conflict do nothing`.execute(
@@ -64,6 +70,7 @@ async function extendOpen(
   if (state.openPaymentId !== null) throw outcomePending();
   const extended = extendPeriod(state, input.days, input.reason);
   await storeChanges(ctx, tx, [extended], now);
+  await auditChange(ctx, tx, 'GrantSubscription', extended, now);
   return extended.after;
 }
 
@@ -95,5 +102,8 @@ async function give(
   const state = (await lockSubscriptions(tx, [subscription.id])).get(subscription.id)!;
   // Nothing was before it: the history begins with this line.
   await storeChanges(ctx, tx, [change(state, state, 'GIVEN', input.reason, 'GRANTED')], now);
+  const given = { action: 'GrantSubscription', targetKind: 'subscription', before: undefined } as const;
+  const { userId, reason } = input;
+  await recordAudit(ctx, tx, { ...given, targetId: state.id, userId, reason, after: snapshot(state) }, now);
   return state;
 }

@@ -11,7 +11,7 @@ export async function listSubscriptionEvents(
   const em = ctx.em.fork();
   const { id } = await findSubscription(ctx, em, input.subscriptionId);
   const list = `events of ${id}`;
-  const cursor = readPageToken(list, input);
+  const cursor = readPageToken(ctx, list, input);
   const rows = await em.find(
     SubscriptionEvent,
     {
@@ -20,5 +20,5 @@ export async function listSubscriptionEvents(
     },
     { orderBy: { occurredAt: 'desc', id: 'desc' }, limit: pageSizeOf(input) + 1 },
   );
-  return cutPage(list, input, rows, (row) => ({ at: row.occurredAt, id: row.id }));
+  return cutPage(ctx, list, input, rows, (row) => ({ at: row.occurredAt, id: row.id }));
 }

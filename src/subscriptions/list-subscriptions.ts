@@ -8,7 +8,7 @@ export async function listSubscriptions(
   input: PageRequest & { userId: string },
 ): Promise<{ items: SubscriptionState[]; nextPageToken: string }> {
   const list = `subscriptions of ${input.userId}`;
-  const cursor = readPageToken(list, input);
+  const cursor = readPageToken(ctx, list, input);
   const rows = await ctx.em.fork().find(
     Subscription,
     {
@@ -17,5 +17,5 @@ export async function listSubscriptions(
     },
     { populate: ['plan', 'price'], orderBy: { createdAt: 'desc', id: 'desc' }, limit: pageSizeOf(input) + 1 },
   );
-  return cutPage(list, input, rows, (row) => ({ at: row.createdAt, id: row.id }));
+  return cutPage(ctx, list, input, rows, (row) => ({ at: row.createdAt, id: row.id }));
 }

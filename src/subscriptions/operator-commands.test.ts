@@ -111,7 +111,7 @@ test.serial(
     const { userId, subscriptionId } = await world.subscriber();
     const payment = await row(`select id from payment where subscription_id = $1`, subscriptionId);
     const paymentId = payment['id'] as string;
-    await refundPayment(domain.ctx, { ...id(), paymentId, amountMinor: 9_900n });
+    await refundPayment(domain.ctx, { ...id(), paymentId, amountMinor: 9_900n, reason: 'asked' });
     await world.query(
       `update subscription set current_period_start = business_now() - interval '10 days',
        current_period_end = business_now() + interval '20 days' where id = $1`,
@@ -149,16 +149,23 @@ test.serial('a viewer gets back what the policy of the plan says', async (t) => 
 test.serial('no more goes back than was paid, whoever asks at the same time', async (t) => {
   const { subscriptionId, userId } = await world.subscriber();
   const paymentId = (await row(`select id from payment where subscription_id = $1`, subscriptionId))['id'] as string;
-  const refund = () => refundPayment(domain.ctx, { ...id(), paymentId, amountMinor: 10_000n });
+  const refund = () => refundPayment(domain.ctx, { ...id(), paymentId, amountMinor: 10_000n, reason: 'asked' });
   const settled = await Promise.allSettled(Array.from({ length: 8 }, refund));
   t.is(settled.filter(({ status }) => status === 'fulfilled').length, 2);
   for (const result of settled) {
     if (result.status === 'rejected') t.is((result.reason as BillingError).reason, 'REFUND_TOO_LARGE');
   }
-  t.is((await refundPayment(domain.ctx, { ...id(), paymentId, amountMinor: undefined })).amount.amountMinor, 9_900n);
+  t.is(
+    (await refundPayment(domain.ctx, { ...id(), paymentId, amountMinor: undefined, reason: 'asked' })).amount
+      .amountMinor,
+    9_900n,
+  );
   t.is(await reasonOf(t, refund()), 'NOTHING_TO_REFUND');
   t.is(
-    await reasonOf(t, refundPayment(domain.ctx, { ...id(), paymentId: randomUUID(), amountMinor: 1n })),
+    await reasonOf(
+      t,
+      refundPayment(domain.ctx, { ...id(), paymentId: randomUUID(), amountMinor: 1n, reason: 'asked' }),
+    ),
     'PAYMENT_NOT_FOUND',
   );
   await world.advance({ hours: 1 });

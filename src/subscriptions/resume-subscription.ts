@@ -1,5 +1,7 @@
 import { businessNow } from '../db/clock.ts';
-import { once, requestKey } from '../identity/once.ts';
+import { onceOrRehearsed } from '../identity/once-or-rehearsed.ts';
+import { requestKey } from '../identity/once.ts';
+import { auditChange } from './audit-change.ts';
 import { requireVisible } from './find-subscription.ts';
 import { resume } from './commands.ts';
 import { lockSubscriptions, storeChanges, type SubscriptionsContext } from './subscription-rows.ts';
@@ -10,14 +12,16 @@ import type { SubscriptionState } from './subscription.ts';
  */
 export async function resumeSubscription(
   ctx: SubscriptionsContext,
-  input: { requestId: string; subscriptionId: string },
+  input: { requestId: string; subscriptionId: string; reason: string; validateOnly?: boolean },
 ): Promise<SubscriptionState> {
-  const { requestId, ...asked } = input;
-  const resumed = await once(ctx, requestKey(ctx, 'ResumeSubscription', requestId, asked), async (tx) => {
+  const { requestId, validateOnly = false, ...asked } = input;
+  const key = requestKey(ctx, 'ResumeSubscription', requestId, asked);
+  const resumed = await onceOrRehearsed(ctx, key, validateOnly, async (tx) => {
     const state = requireVisible(ctx, (await lockSubscriptions(tx, [input.subscriptionId])).get(input.subscriptionId));
     const now = await businessNow(tx);
-    const change = resume(state, now);
+    const change = resume(state, now, input.reason);
     await storeChanges(ctx, tx, [change], now);
+    await auditChange(ctx, tx, 'ResumeSubscription', change, now);
     return change.after;
   });
   ctx.wake('relay');

@@ -1,8 +1,10 @@
 import { sql } from 'kysely';
 import { businessNow } from '../db/clock.ts';
 import type { EntityManager } from '../db/orm.ts';
-import { once, requestKey } from '../identity/once.ts';
+import { onceOrRehearsed } from '../identity/once-or-rehearsed.ts';
+import { requestKey } from '../identity/once.ts';
 import { BillingError } from '../lib/billing-error.ts';
+import { auditChange } from './audit-change.ts';
 import { retryPayment as retry } from './commands.ts';
 import { outcomePending } from './extend-period.ts';
 import { requireVisible } from './find-subscription.ts';
@@ -19,10 +21,11 @@ const attemptsWindowDays = 30;
  */
 export async function retryPayment(
   ctx: SubscriptionsContext,
-  input: { requestId: string; subscriptionId: string; reason: string },
+  input: { requestId: string; subscriptionId: string; reason: string; validateOnly?: boolean },
 ): Promise<SubscriptionState> {
-  const { requestId, ...asked } = input;
-  const state = await once(ctx, requestKey(ctx, 'RetryPayment', requestId, asked), async (tx) => {
+  const { requestId, validateOnly = false, ...asked } = input;
+  const key = requestKey(ctx, 'RetryPayment', requestId, asked);
+  const state = await onceOrRehearsed(ctx, key, validateOnly, async (tx) => {
     const { subscriptionId } = input;
     const found = requireVisible(ctx, (await lockSubscriptions(tx, [subscriptionId])).get(subscriptionId));
     if (found.openPaymentId !== null && found.status === 'PAST_DUE') throw outcomePending();
@@ -30,6 +33,7 @@ export async function retryPayment(
     const change = retry(found, input.reason || 'RETRY_REQUESTED', now);
     await requireChargeable(tx, found.paymentMethodId!, now);
     await storeChanges(ctx, tx, [change], now);
+    await auditChange(ctx, tx, 'RetryPayment', change, now);
     return change.after;
   });
   ctx.wake('renewals');

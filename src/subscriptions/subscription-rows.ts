@@ -16,8 +16,6 @@ import type { SubscriptionState } from './subscription.ts';
 export interface SubscriptionsContext extends CallContext {
   /** How far a lease reaches past the period that it will renew. */
   readonly leaseMarginHours: number;
-  /** Keys the hashes that tell whether somebody had a trial. */
-  readonly secret: string;
   /** The IANA zone of new subscriptions' civil dates. */
   readonly billingTimeZone: string;
 }

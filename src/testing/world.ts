@@ -1,5 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import { Pool } from 'pg';
+import { CustomerAdminService } from '@cinema-billing/gen/billing/admin/v1/customer_admin_service_pb.ts';
+import { OperationsService } from '@cinema-billing/gen/billing/admin/v1/operations_service_pb.ts';
+import { PaymentAdminService } from '@cinema-billing/gen/billing/admin/v1/payment_admin_service_pb.ts';
+import { PlanAdminService } from '@cinema-billing/gen/billing/admin/v1/plan_admin_service_pb.ts';
+import { SubscriptionAdminService } from '@cinema-billing/gen/billing/admin/v1/subscription_admin_service_pb.ts';
 import { SandboxService } from '@cinema-billing/gen/billing/sandbox/v1/sandbox_service_pb.ts';
 import { EntitlementService } from '@cinema-billing/gen/billing/v1/entitlement_service_pb.ts';
 import { PlanService } from '@cinema-billing/gen/billing/v1/plan_service_pb.ts';
@@ -113,6 +118,11 @@ function clientsOf(service: TestService) {
     subscriptions: grpcClient(SubscriptionService, service.grpcAddress),
     entitlements: grpcClient(EntitlementService, service.grpcAddress),
     sandbox: grpcClient(SandboxService, service.grpcAddress),
+    planAdmin: grpcClient(PlanAdminService, service.grpcAddress),
+    customerAdmin: grpcClient(CustomerAdminService, service.grpcAddress),
+    subscriptionAdmin: grpcClient(SubscriptionAdminService, service.grpcAddress),
+    paymentAdmin: grpcClient(PaymentAdminService, service.grpcAddress),
+    operations: grpcClient(OperationsService, service.grpcAddress),
   };
 }
 

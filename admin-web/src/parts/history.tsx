@@ -25,7 +25,7 @@ export function History({ events }: { readonly events: readonly SubscriptionEven
             </Text>
           </Group>
           {event.reason !== '' && (
-            <Text size="sm" className="wrap">
+            <Text size="sm" className={/^[A-Z_]+$/.test(event.reason) ? 'mono dim' : 'wrap'}>
               {event.reason}
             </Text>
           )}

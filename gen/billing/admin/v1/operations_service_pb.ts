@@ -88,21 +88,22 @@ export type GetMetricsResponse = Message<"billing.admin.v1.GetMetricsResponse"> 
   counts?: SubscriptionCounts | undefined;
 
   /**
-   * What paid subscriptions that will renew bring in a month, per currency; a year counts a twelfth, half up.
+   * What active subscriptions that will renew bring in a month, per currency: a year counts a twelfth, a day 365/12, the
+   * sum is rounded half up.
    *
    * @generated from field: repeated billing.v1.Money monthly_recurring_revenue = 6;
    */
   monthlyRecurringRevenue: Money[];
 
   /**
-   * Subscriptions that had a paid or trial period when the span began.
+   * Subscriptions, gifts aside, that were taken out before the span, were paid or in a trial, and had not ended by then.
    *
    * @generated from field: int64 active_at_start_count = 7;
    */
   activeAtStartCount: bigint;
 
   /**
-   * Of the subscriptions that ended in the span after they had been paid or given: those that somebody ended.
+   * Of the subscriptions, gifts aside, that ended in the span: those that somebody cancelled.
    *
    * @generated from field: int64 churned_voluntary_count = 8;
    */
@@ -494,7 +495,7 @@ export const AuditEntrySchema: GenMessage<AuditEntry> = /*@__PURE__*/
  */
 export const OperationsService: GenService<{
   /**
-   * Figures for a span of days. Reasons: METRICS_SPAN_INVALID.
+   * Figures for a span of days.
    *
    * @generated from rpc billing.admin.v1.OperationsService.GetMetrics
    */

@@ -618,7 +618,7 @@ export const RefundPaymentRequestSchema: GenMessage<RefundPaymentRequest> = /*@_
  */
 export type RefundPaymentResponse = Message<"billing.admin.v1.RefundPaymentResponse"> & {
   /**
-   * The refund; in a preview it has no id.
+   * The refund; empty in a preview.
    *
    * @generated from field: string refund_id = 1;
    */
@@ -1128,9 +1128,8 @@ export const PaymentAdminService: GenService<{
     output: typeof ExplainPaymentResponseSchema;
   },
   /**
-   * Gives money back, all or a part. Support staff may give back a limited share of a payment by themselves
-   * (REFUND_LIMIT_EXCEEDED names it). Reasons: PAYMENT_NOT_FOUND, PAYMENT_OUTCOME_PENDING, NOTHING_TO_REFUND,
-   * REFUND_TOO_LARGE, REFUND_LIMIT_EXCEEDED.
+   * Gives money back, all or a part. Support refunds payments of the last 60 days; an admin older ones, too.
+   * Reasons: PAYMENT_NOT_FOUND, PAYMENT_OUTCOME_PENDING, NOTHING_TO_REFUND, REFUND_TOO_LARGE, ROLE_LIMIT_EXCEEDED.
    *
    * @generated from rpc billing.admin.v1.PaymentAdminService.RefundPayment
    */
@@ -1141,7 +1140,7 @@ export const PaymentAdminService: GenService<{
   },
   /**
    * Asks the payment system at once what became of a payment's open attempt, and settles by its answer; what it does
-   * not know stays open. Reasons: PAYMENT_NOT_FOUND, PAYMENT_NOT_OPEN.
+   * not know stays open. A preview asks nobody. Reasons: PAYMENT_NOT_FOUND, PAYMENT_NOT_OPEN.
    *
    * @generated from rpc billing.admin.v1.PaymentAdminService.ResolveUnknownPayment
    */

@@ -778,7 +778,8 @@ export const SubscriptionAdminService: GenService<{
   },
   /**
    * Gives a plan for some days, without payment; an active subscription of the product line gets the time instead.
-   * Reasons: PLAN_NOT_FOUND, SUBSCRIPTION_EXISTS, PAYMENT_OUTCOME_PENDING.
+   * Support gives at most 31 days at once, an admin 366.
+   * Reasons: PLAN_NOT_FOUND, SUBSCRIPTION_EXISTS, PAYMENT_OUTCOME_PENDING, ROLE_LIMIT_EXCEEDED.
    *
    * @generated from rpc billing.admin.v1.SubscriptionAdminService.GrantSubscription
    */
@@ -811,8 +812,8 @@ export const SubscriptionAdminService: GenService<{
     output: typeof ResumeSubscriptionResponseSchema;
   },
   /**
-   * Gives days; later periods start from the new end. Reasons: SUBSCRIPTION_NOT_FOUND, ILLEGAL_TRANSITION,
-   * PAYMENT_OUTCOME_PENDING.
+   * Gives days; later periods start from the new end. Support gives at most 31 days at once, an admin 366.
+   * Reasons: SUBSCRIPTION_NOT_FOUND, ILLEGAL_TRANSITION, PAYMENT_OUTCOME_PENDING, ROLE_LIMIT_EXCEEDED.
    *
    * @generated from rpc billing.admin.v1.SubscriptionAdminService.ExtendPeriod
    */

@@ -1,0 +1,111 @@
+import { sql } from 'kysely';
+import { businessNow } from '../db/clock.ts';
+import type { EntityManager } from '../db/orm.ts';
+import { Entitlement } from '../entitlements/entitlement.ts';
+import type { CallContext } from '../identity/call-context.ts';
+import { BillingError } from '../lib/billing-error.ts';
+import { Customer, PaymentMethod } from '../payments/customer.ts';
+import { Subscription, type SubscriptionState } from '../subscriptions/subscription.ts';
+
+const rowsMax = 100;
+
+export type AccessReason =
+  | 'PAID'
+  | 'TRIAL'
+  | 'GRACE'
+  | 'COMPLIMENTARY'
+  | 'ENDS_WITH_PERIOD'
+  | 'NOT_PAID_YET'
+  | 'GRACE_OVER'
+  | 'ENDED'
+  | 'LEASE_OVER';
+
+/** The newest subscription of a product line, as an answer: access until when and why, and what is charged next. */
+export interface ProductLineAccess {
+  readonly subscription: SubscriptionState;
+  readonly hasAccess: boolean;
+  readonly accessUntil: Temporal.Instant | null;
+  readonly reason: AccessReason;
+  readonly method: PaymentMethod | undefined;
+}
+
+export interface CustomerRecord {
+  readonly userId: string;
+  readonly createdAt: Temporal.Instant;
+  readonly access: readonly ProductLineAccess[];
+  /** Newest first. */
+  readonly subscriptions: readonly SubscriptionState[];
+  readonly methods: readonly PaymentMethod[];
+  readonly entitlementVersion: bigint;
+  /** What the broker has confirmed. */
+  readonly publishedVersion: bigint;
+}
+
+/** Whoever ever subscribed. Throws CUSTOMER_NOT_FOUND. */
+export async function requireCustomer(em: EntityManager, userId: string): Promise<Customer> {
+  const customer = await em.findOne(Customer, { userId });
+  if (!customer) throw new BillingError('not-found', 'CUSTOMER_NOT_FOUND', 'nobody with this id ever subscribed');
+  return customer;
+}
+
+/** A customer's page. Throws CUSTOMER_NOT_FOUND. */
+export async function getCustomer(ctx: CallContext, { userId }: { userId: string }): Promise<CustomerRecord> {
+  const em = ctx.em.fork();
+  const { createdAt } = await requireCustomer(em, userId);
+  const newestFirst = { orderBy: { createdAt: 'desc', id: 'desc' }, limit: rowsMax } as const;
+  const subscriptions = await em.find(Subscription, { userId }, { ...newestFirst, populate: ['plan', 'price'] });
+  const methods = await em.find(PaymentMethod, { userId, detachedAt: null }, newestFirst);
+  const entitlement = await em.findOne(Entitlement, { userId });
+  const now = await businessNow(em);
+  const newest = new Map<string, SubscriptionState>();
+  for (const state of subscriptions) if (!newest.has(state.productLine)) newest.set(state.productLine, state);
+  return {
+    userId,
+    createdAt,
+    subscriptions,
+    methods,
+    access: [...newest.values()].map((state) => accessOf(state, entitlement, methods, now)),
+    entitlementVersion: entitlement?.version ?? 0n,
+    publishedVersion: entitlement ? await publishedVersion(em, userId, entitlement.version) : 0n,
+  };
+}
+
+function accessOf(
+  subscription: SubscriptionState,
+  entitlement: Entitlement | null,
+  methods: readonly PaymentMethod[],
+  now: Temporal.Instant,
+): ProductLineAccess {
+  const grant = entitlement?.grants.find(({ subscription_id }) => subscription_id === subscription.id);
+  const accessUntil = grant ? Temporal.Instant.from(grant.access_until) : null;
+  const hasAccess = accessUntil !== null && Temporal.Instant.compare(now, accessUntil) < 0;
+  const method = methods.find(({ id }) => id === subscription.paymentMethodId);
+  return { subscription, hasAccess, accessUntil, reason: reasonOf(subscription, hasAccess), method };
+}
+
+function reasonOf(state: SubscriptionState, hasAccess: boolean): AccessReason {
+  switch (state.status) {
+    case 'INCOMPLETE':
+      return 'NOT_PAID_YET';
+    case 'INCOMPLETE_EXPIRED':
+    case 'CANCELED':
+      return 'ENDED';
+    case 'PAST_DUE':
+      return hasAccess ? 'GRACE' : 'GRACE_OVER';
+    case 'TRIALING':
+      return hasAccess ? 'TRIAL' : 'LEASE_OVER';
+    case 'ACTIVE':
+      if (!hasAccess) return 'LEASE_OVER';
+      if (state.complimentary) return 'COMPLIMENTARY';
+      return state.cancelAtPeriodEnd || state.paymentMethodId === null ? 'ENDS_WITH_PERIOD' : 'PAID';
+  }
+}
+
+/** All versions up to it are with the broker: the one before the first that is not. */
+async function publishedVersion(em: EntityManager, userId: string, version: bigint): Promise<bigint> {
+  const { rows } = await sql<{ first: string | null }>`
+    select min(version)::text as first from outbox_message where user_id = ${userId} and published_at is null
+  `.execute(em.getKysely());
+  const first = rows[0]!.first;
+  return first === null ? version : BigInt(first) - 1n;
+}

@@ -1,0 +1,68 @@
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import {
+  AttemptState,
+  RefundState,
+  WebhookEventState,
+  type AdminPaymentSchema,
+  type WebhookEventSchema,
+} from '@cinema-billing/gen/billing/admin/v1/payment_admin_service_pb.ts';
+import type { PaymentRecord } from '../../admin/payment-record.ts';
+import type { WebhookEventView } from '../../admin/webhook-events.ts';
+import { presentTimestamps, toTimestamp } from './instant.ts';
+import { toPaymentMessage } from './payment.ts';
+
+/** A payment as operators see it. */
+export function toAdminPaymentMessage(record: PaymentRecord): MessageInitShape<typeof AdminPaymentSchema> {
+  const { payment, refunded, attempts, refunds, needsAttention } = record;
+  const { currencyCode, amountMinor } = payment;
+  return {
+    payment: toPaymentMessage({ ...paymentFields(payment), amount: { currencyCode, amountMinor }, refunded }),
+    userId: payment.userId,
+    needsAttention,
+    attempts: attempts.map(({ attempt, methodLabel }) => ({
+      id: attempt.id,
+      attemptNumber: attempt.attemptNumber,
+      state: AttemptState[attempt.state],
+      provider: attempt.provider,
+      providerPaymentId: attempt.providerPaymentId ?? '',
+      idempotencyKey: attempt.idempotencyKey,
+      methodLabel,
+      declineCode: attempt.declineCode ?? '',
+      declineHard: attempt.declineHard ?? false,
+      surplus: attempt.surplus,
+      createdAt: toTimestamp(attempt.createdAt),
+      ...presentTimestamps({ settledAt: attempt.settledAt, nextCheckAt: attempt.nextCheckAt }),
+    })),
+    refunds: refunds.map(({ id, amount, state, cause, providerRefundId, createdAt, settledAt }) => ({
+      id,
+      amount,
+      state: RefundState[state],
+      cause,
+      providerRefundId,
+      createdAt: toTimestamp(createdAt),
+      ...presentTimestamps({ settledAt }),
+    })),
+  };
+}
+
+function paymentFields(payment: PaymentRecord['payment']) {
+  const { id, subscriptionId, purpose, status, periodStart, periodEnd, createdAt, settledAt } = payment;
+  // Only the customer can confirm a charge.
+  return { id, subscriptionId, purpose, status, periodStart, periodEnd, createdAt, settledAt, actionUrl: '' };
+}
+
+/** A payment system's notice, without its bytes. */
+export function toWebhookEventMessage(event: WebhookEventView): MessageInitShape<typeof WebhookEventSchema> {
+  const { provider, providerEventId, type, state, note, tries, receivedAt, processedAt } = event;
+  return {
+    provider,
+    providerEventId,
+    type,
+    note,
+    tries,
+    state: WebhookEventState[state],
+    providerPaymentId: event.providerPaymentId ?? '',
+    receivedAt: toTimestamp(receivedAt),
+    ...presentTimestamps({ processedAt }),
+  };
+}

@@ -1,0 +1,84 @@
+import type { SubscriptionAdminService } from '@cinema-billing/gen/billing/admin/v1/subscription_admin_service_pb.ts';
+import { CancelEffective } from '@cinema-billing/gen/billing/v1/subscription_service_pb.ts';
+import { listAllSubscriptions } from '../../admin/list-all-subscriptions.ts';
+import { requireMayGive } from '../../admin/role-limits.ts';
+import { withMethods } from '../../admin/subscription-record.ts';
+import { cancelSubscription, previewCancellation } from '../../subscriptions/cancel-subscription.ts';
+import { detachPaymentMethod } from '../../subscriptions/detach-payment-method.ts';
+import { extendPeriod } from '../../subscriptions/extend-period.ts';
+import { getSubscription } from '../../subscriptions/get-subscription.ts';
+import { grantSubscription } from '../../subscriptions/grant-subscription.ts';
+import { resumeSubscription } from '../../subscriptions/resume-subscription.ts';
+import { retryPayment } from '../../subscriptions/retry-payment.ts';
+import type { SubscribeContext } from '../../subscriptions/subscribe.ts';
+import type { SubscriptionState } from '../../subscriptions/subscription.ts';
+import type { Call } from '../call.ts';
+import {
+  fromRefundChoice,
+  fromSubscriptionStatus,
+  toAdminSubscriptionMessage,
+} from '../messages/admin-subscription.ts';
+import type { ServiceImpl } from '../router.ts';
+
+/** Subscriptions of all viewers. */
+export function subscriptionAdminService(
+  contextOf: (call: Call) => SubscribeContext,
+): ServiceImpl<typeof SubscriptionAdminService> {
+  const messageOf = async (call: Call, state: SubscriptionState) => {
+    const [record] = await withMethods(contextOf(call).em.fork(), [state]);
+    return toAdminSubscriptionMessage(record!);
+  };
+  return {
+    async listSubscriptions(call, { pageSize, pageToken, userId, status, planCode }) {
+      const { items, nextPageToken } = await listAllSubscriptions(contextOf(call), {
+        pageSize,
+        pageToken,
+        planCode,
+        userId: userId.toLowerCase(),
+        status: fromSubscriptionStatus(status),
+      });
+      return { subscriptions: items.map(toAdminSubscriptionMessage), nextPageToken };
+    },
+    async getSubscription(call, { subscriptionId }) {
+      const state = await getSubscription(contextOf(call), { subscriptionId: subscriptionId.toLowerCase() });
+      return { subscription: await messageOf(call, state) };
+    },
+    async grantSubscription(call, { requestId, reason, validateOnly, userId, priceId, days }) {
+      requireMayGive(call.actor, days);
+      const target = { userId: userId.toLowerCase(), priceId: priceId.toLowerCase() };
+      const input = { requestId, reason, validateOnly, days, ...target };
+      return { subscription: await messageOf(call, await grantSubscription(contextOf(call), input)) };
+    },
+    async cancelSubscription(call, request) {
+      const { requestId, reason, validateOnly, effective, refund: choice } = request;
+      const input = {
+        subscriptionId: request.subscriptionId.toLowerCase(),
+        effective: effective === CancelEffective.NOW ? 'now' : 'at-period-end',
+        reason,
+        refund: fromRefundChoice(choice),
+      } as const;
+      const ctx = contextOf(call);
+      const { subscription, refund } = validateOnly
+        ? await previewCancellation(ctx, input)
+        : await cancelSubscription(ctx, { requestId, ...input });
+      return { subscription: await messageOf(call, subscription), ...(refund && { refund }) };
+    },
+    async resumeSubscription(call, { requestId, reason, validateOnly, subscriptionId }) {
+      const input = { requestId, reason, validateOnly, subscriptionId: subscriptionId.toLowerCase() };
+      return { subscription: await messageOf(call, await resumeSubscription(contextOf(call), input)) };
+    },
+    async extendPeriod(call, { requestId, reason, validateOnly, subscriptionId, days }) {
+      requireMayGive(call.actor, days);
+      const input = { requestId, reason, validateOnly, days, subscriptionId: subscriptionId.toLowerCase() };
+      return { subscription: await messageOf(call, await extendPeriod(contextOf(call), input)) };
+    },
+    async retryPayment(call, { requestId, reason, validateOnly, subscriptionId }) {
+      const input = { requestId, reason, validateOnly, subscriptionId: subscriptionId.toLowerCase() };
+      return { subscription: await messageOf(call, await retryPayment(contextOf(call), input)) };
+    },
+    async detachPaymentMethod(call, { requestId, reason, validateOnly, paymentMethodId }) {
+      const input = { requestId, reason, validateOnly, paymentMethodId: paymentMethodId.toLowerCase() };
+      return detachPaymentMethod(contextOf(call), input);
+    },
+  };
+}
