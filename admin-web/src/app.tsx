@@ -123,7 +123,7 @@ function Controls() {
       </ActionIcon>
       <Menu position="bottom-end" withinPortal>
         <Menu.Target>
-          <UnstyledButton aria-label={session!.name}>
+          <UnstyledButton title={session!.name}>
             <Group gap="xs" wrap="nowrap">
               <Avatar color="violet" radius="xl" size={36} name={session!.name} variant="light" />
               <Box visibleFrom="sm">

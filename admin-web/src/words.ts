@@ -18,7 +18,7 @@ export const words = {
   role_support: ['support', 'поддержка'],
   role_read_only: ['read only', 'только чтение'],
   theme: ['Light or dark', 'Светлая или тёмная'],
-  language: ['На русский', 'In English'],
+  language: ['RU: по-русски', 'EN: in English'],
   notAllowed: ['Your role does not allow it', 'Ваша роль этого не позволяет'],
   notFound: ['There is no such page.', 'Такой страницы нет.'],
   retry: ['Try again', 'Повторить'],

@@ -51,7 +51,7 @@ function Figures({ metrics }: { readonly metrics: GetMetricsResponse }) {
   const currencies = [...new Set(metrics.revenue.map(({ charged, refunded }) => (charged ?? refunded)!.currencyCode))];
   return (
     <Stack>
-      <SimpleGrid cols={{ base: 1, xs: 2, lg: 4 }}>
+      <SimpleGrid cols={{ base: 2, lg: 4 }} spacing={{ base: 'sm', sm: 'md' }}>
         <Figure
           label={t('mrr')}
           value={metrics.monthlyRecurringRevenue.map((amount) => money(amount)).join(' · ') || '—'}
