@@ -84,7 +84,7 @@ const domains = new Set(['catalog', 'ledger', 'payments', 'entitlements', 'subsc
 /** All that the code of one payment system may know of ours, beside lib and itself. */
 const providerInterface = 'src/payments/provider.ts';
 
-const sourceFolders = ['src', 'bench', 'chaos'];
+const sourceFolders = ['src', 'bench', 'chaos', 'sim'];
 const functionLinesMax = 70;
 const fileLinesMax = 300;
 
