@@ -26,7 +26,7 @@ import { createRelay, type Relay } from './outbox/relay.ts';
 import { createSandboxProvider, type SandboxProvider } from './payments/providers/sandbox/sandbox-provider.ts';
 import { detachMethods } from './payments/detach-methods.ts';
 import { sendRefunds } from './payments/send-refunds.ts';
-import { renewDue } from './renewals/renew-due.ts';
+import { renewalLanes, renewDue } from './renewals/renew-due.ts';
 import { startTicker, type Ticker } from './renewals/ticker.ts';
 import type { SandboxContext } from './sandbox/advance-clock.ts';
 import { followAttempts } from './subscriptions/follow-attempts.ts';
@@ -63,8 +63,6 @@ export interface App {
 export type AppContext = SubscribeContext & SandboxContext;
 
 const drainMs = 8_000;
-/** Batches of renewals that one replica works off side by side; four were no faster than two (design/6-benchmarks.md). */
-const renewalLanes = 2;
 
 /**
  * Builds the service from its configuration: the only place that constructs things. Throws when Auth's keys cannot be
