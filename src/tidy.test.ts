@@ -88,6 +88,7 @@ const realTimeAllowed: Record<string, string> = {
   'src/payments/providers/sandbox/sandbox-webhook.ts': 'the age of a signature is real time',
   'src/payments/providers/stripe/stripe-webhook.ts': 'the age of a signature is real time',
   'src/payments/providers/stripe/stripe-look-up.ts': 'the pages of a payment system live by real time',
+  'src/payments/providers/yookassa/yookassa-provider.ts': 'the pages of a payment system live by real time',
   'src/subscriptions/subscribe.ts': 'the lease of a call under way is real time',
 };
 /** A home in them is no developer's. */

@@ -15,8 +15,15 @@ import { toPaymentMessage } from './payment.ts';
 export function toAdminPaymentMessage(record: PaymentRecord): MessageInitShape<typeof AdminPaymentSchema> {
   const { payment, refunded, attempts, refunds, needsAttention } = record;
   const { currencyCode, amountMinor } = payment;
+  const waiting = attempts.find(({ attempt }) => attempt.kind === 'charge' && attempt.state === 'WAITING');
+  const actionUrl = waiting?.attempt.checkoutUrl ?? '';
   return {
-    payment: toPaymentMessage({ ...paymentFields(payment), amount: { currencyCode, amountMinor }, refunded }),
+    payment: toPaymentMessage({
+      ...paymentFields(payment),
+      amount: { currencyCode, amountMinor },
+      refunded,
+      actionUrl,
+    }),
     userId: payment.userId,
     needsAttention,
     attempts: attempts.map(({ attempt, methodLabel }) => ({
