@@ -3,7 +3,9 @@ import { Client, types } from 'pg';
 import { openDatabase } from '../src/db/orm.ts';
 import { verifyLedger } from '../src/ledger/verify-ledger.ts';
 
-/** One side of the bench, in a process of its own: `node verify-work.ts verify|bare DATABASE_URL`. */
+export type WorkedSide = 'verify' | 'bare';
+
+/** What one side of the bench answers, from a process of its own. */
 export interface Worked {
   readonly facts: number;
   readonly ms: number;
@@ -54,7 +56,7 @@ async function bare(url: string): Promise<{ facts: number; ms: number }> {
   }
 }
 
-const [, , side, url] = process.argv;
-const worked = await (side === 'verify' ? verify(url!) : bare(url!));
+const { side, databaseUrl } = JSON.parse(process.argv[2]!) as { side: WorkedSide; databaseUrl: string };
+const worked = await (side === 'verify' ? verify(databaseUrl) : bare(databaseUrl));
 const result: Worked = { ...worked, rssMiB: process.resourceUsage().maxRSS / 1_024 };
 console.log(JSON.stringify(result));

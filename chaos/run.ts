@@ -7,9 +7,14 @@ import { startTestServers } from '../src/testing/servers.ts';
 import { cancelRace } from './cancel-race.ts';
 import { holds, type Check } from './checks.ts';
 import { crashPoints } from './crash-points.ts';
+import { requestId } from './request-id.ts';
 import type { Scenario } from './scenario.ts';
 
-const scenarios: Record<string, Scenario> = { 'crash-points': crashPoints, 'cancel-race': cancelRace };
+const scenarios: Record<string, Scenario> = {
+  'crash-points': crashPoints,
+  'cancel-race': cancelRace,
+  'request-id': requestId,
+};
 const names = Object.keys(scenarios).join(', ');
 const shownMax = 20;
 

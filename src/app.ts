@@ -26,10 +26,12 @@ import { createTokenVerifier } from './identity/verify-token.ts';
 import { createRelay, type Relay } from './outbox/relay.ts';
 import { createSandboxProvider, type SandboxProvider } from './payments/providers/sandbox/sandbox-provider.ts';
 import { detachMethods } from './payments/detach-methods.ts';
+import type { PaymentProvider } from './payments/provider.ts';
+import { createStripeProvider } from './payments/providers/stripe/stripe-provider.ts';
+import { createYookassaProvider } from './payments/providers/yookassa/yookassa-provider.ts';
 import { sendRefunds } from './payments/send-refunds.ts';
-import { renewDue } from './renewals/renew-due.ts';
+import { renewalLanes, renewDue } from './renewals/renew-due.ts';
 import { startTicker, type Ticker } from './renewals/ticker.ts';
-import type { SandboxContext } from './sandbox/advance-clock.ts';
 import { followAttempts } from './subscriptions/follow-attempts.ts';
 import { processWebhookEvents } from './subscriptions/process-webhook-events.ts';
 import { rollOutFeatures } from './subscriptions/roll-out-features.ts';
@@ -62,11 +64,9 @@ export interface App {
   stop(): Promise<void>;
 }
 
-export type AppContext = SubscribeContext & SandboxContext;
+export type AppContext = SubscribeContext;
 
 const drainMs = 8_000;
-/** Batches of renewals that one replica works off side by side; four were no faster than two (design/6-benchmarks.md). */
-const renewalLanes = 2;
 
 /**
  * Builds the service from its configuration: the only place that constructs things. Throws when Auth's keys cannot be
@@ -75,11 +75,7 @@ const renewalLanes = 2;
 export async function createApp(config: Config, log: Logger): Promise<App> {
   const tokenKeys = await openTokenKeys(config, log);
   const orm = await openDatabase({ url: config.databaseUrl, entities });
-  const provider = createSandboxProvider({
-    baseUrl: config.sandboxPayment.url,
-    apiKey: config.sandboxPayment.apiKey,
-    webhookSecrets: config.sandboxPayment.webhookSecrets,
-  });
+  const { provider, sandbox } = openPaymentSystem(config);
   const relay = config.roles.has('relay')
     ? createRelay({ databaseUrl: config.databaseUrl, orm, natsUrl: config.natsUrl, log })
     : undefined;
@@ -102,9 +98,8 @@ export async function createApp(config: Config, log: Logger): Promise<App> {
     leaseMarginHours: config.leaseMarginHours,
     billingTimeZone: config.timeZone,
     secret: config.secret,
-    sandbox: provider,
   });
-  const router = routes((call) => contextFor(call.actor, call));
+  const router = routes((call) => contextFor(call.actor, call), sandbox);
   const transport = config.roles.has('api') ? listeners(config, log, router, orm, relay, tokenKeys) : undefined;
 
   return {
@@ -113,7 +108,7 @@ export async function createApp(config: Config, log: Logger): Promise<App> {
     async start() {
       await migrateDatabase(config.databaseUrl);
       await assertDurable(orm);
-      await startSandboxClock(orm, provider, log);
+      if (sandbox !== undefined) await startSandboxClock(orm, sandbox, log);
       const ports = (await transport?.start()) ?? { httpPort: 0, grpcPort: 0 };
       relay?.start();
       for (const [name, work, lanes] of loops(config, contextFor))
@@ -132,7 +127,15 @@ export async function createApp(config: Config, log: Logger): Promise<App> {
   };
 }
 
-function routes(contextOf: (call: Call) => AppContext): Router {
+/** The payment system of the configuration: a new one is a line here. Only the sandbox has a clock to move. */
+function openPaymentSystem({ payment }: Config): { provider: PaymentProvider; sandbox?: SandboxProvider } {
+  if (payment.provider === 'stripe') return { provider: createStripeProvider(payment) };
+  if (payment.provider === 'yookassa') return { provider: createYookassaProvider(payment) };
+  const sandbox = createSandboxProvider(payment);
+  return { provider: sandbox, sandbox };
+}
+
+function routes(contextOf: (call: Call) => AppContext, sandbox: SandboxProvider | undefined): Router {
   const router = createRouter();
   router.add(PlanService, planService(contextOf));
   router.add(SubscriptionService, subscriptionService(contextOf));
@@ -144,7 +147,11 @@ function routes(contextOf: (call: Call) => AppContext): Router {
   router.add(SubscriptionAdminService, subscriptionAdminService(contextOf));
   router.add(PaymentAdminService, paymentAdminService(contextOf));
   router.add(OperationsService, operationsService(contextOf));
-  router.add(SandboxService, sandboxService(contextOf));
+  if (sandbox !== undefined)
+    router.add(
+      SandboxService,
+      sandboxService((call) => ({ ...contextOf(call), sandbox })),
+    );
   return router;
 }
 
@@ -155,7 +162,7 @@ function loops(config: Config, contextFor: (actor: Actor) => AppContext): Loop[]
   const contextOf = (id: string) => contextFor({ kind: 'system', id });
   const found: Loop[] = [];
   if (config.roles.has('api')) {
-    const ctx = contextFor({ kind: 'provider', id: 'sandbox' });
+    const ctx = contextFor({ kind: 'provider', id: config.payment.provider });
     found.push(['webhooks', () => processWebhookEvents(ctx), 1]);
   }
   if (config.roles.has('renewals')) {

@@ -37,8 +37,8 @@ test('a complete environment gives the documented defaults', (t) => {
   t.is(config.timeZone, 'UTC');
   t.is(config.leaseMarginHours, 72);
   t.is(config.auth.publicKeyPem, '-----BEGIN PUBLIC KEY-----\nabc\n-----END PUBLIC KEY-----');
-  t.deepEqual(config.sandboxPayment.webhookSecrets, ['new', 'old']);
-  t.true(Object.isFrozen(config) && Object.isFrozen(config.auth) && Object.isFrozen(config.sandboxPayment));
+  t.like(config.payment, { provider: 'sandbox', apiKey: 'key', webhookSecrets: ['new', 'old'] });
+  t.true(Object.isFrozen(config) && Object.isFrozen(config.auth) && Object.isFrozen(config.payment));
 });
 
 test('every problem is reported at once, each by the name of its variable', (t) => {
@@ -97,7 +97,53 @@ test('the webhook secret is one, or two while it is being changed', (t) => {
     t.regex(problemsOf({ ...complete, SANDBOX_PAYMENT_WEBHOOK_SECRET: secrets }).join(), /one secret, or two/, secrets);
   }
   const config = readConfig({ ...complete, SANDBOX_PAYMENT_WEBHOOK_SECRET: 'new, old' });
-  t.deepEqual(config.sandboxPayment.webhookSecrets, ['new', 'old']);
+  t.like(config.payment, { webhookSecrets: ['new', 'old'] });
+});
+
+test('only the variables of the payment system that is chosen are asked for', (t) => {
+  const {
+    SANDBOX_PAYMENT_URL: _,
+    SANDBOX_PAYMENT_API_KEY: __,
+    SANDBOX_PAYMENT_WEBHOOK_SECRET: ___,
+    ...rest
+  } = complete;
+  t.deepEqual(problemsOf({ ...rest, PAYMENT_PROVIDER: 'stripe' }), [
+    'STRIPE_API_KEY is not set',
+    'STRIPE_ACCOUNT is not set',
+    'STRIPE_WEBHOOK_SECRET is not set',
+    'STRIPE_RETURN_URL is not set',
+  ]);
+  t.deepEqual(problemsOf({ ...rest, PAYMENT_PROVIDER: 'yookassa' }), [
+    'YOOKASSA_SHOP_ID is not set',
+    'YOOKASSA_SECRET_KEY is not set',
+    'YOOKASSA_RETURN_URL is not set',
+  ]);
+  const stripe = {
+    ...rest,
+    PAYMENT_PROVIDER: 'stripe',
+    STRIPE_API_KEY: 'sk_test_1',
+    STRIPE_ACCOUNT: 'acct_1',
+    STRIPE_WEBHOOK_SECRET: 'whsec_1',
+    STRIPE_RETURN_URL: 'https://cinema.example/account',
+  };
+  t.deepEqual(readConfig(stripe).payment, {
+    provider: 'stripe',
+    baseUrl: 'https://api.stripe.com',
+    apiKey: 'sk_test_1',
+    account: 'acct_1',
+    webhookSecrets: ['whsec_1'],
+    returnUrl: 'https://cinema.example/account',
+  });
+  t.deepEqual(problemsOf({ ...stripe, STRIPE_API_KEY: 'pk_test_1' }), [
+    'STRIPE_API_KEY has to be a secret or restricted key: sk_… or rk_…',
+  ]);
+  const clear = { ...stripe, STRIPE_API_URL: 'http://stripe.test' };
+  t.deepEqual(problemsOf(clear), []);
+  t.true(
+    problemsOf({ ...clear, NODE_ENV: 'production' }).includes(
+      'STRIPE_API_URL has to be a URL that starts with https://',
+    ),
+  );
 });
 
 test('the public key comes from exactly one place, and is PEM', (t) => {

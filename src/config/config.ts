@@ -1,5 +1,6 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+import { paymentProviders, readPayment, type PaymentConfig } from './payment-config.ts';
 import { failPointNames, type FailPointName } from '../lib/fail-point.ts';
 
 export type Role = 'api' | 'renewals' | 'relay';
@@ -34,12 +35,7 @@ export interface Config {
   readonly leaseMarginHours: number;
   /** Of this service alone: hashes that survive erasure are keyed with it, so it must never change. */
   readonly secret: string;
-  readonly sandboxPayment: {
-    readonly url: string;
-    readonly apiKey: string;
-    /** One, or two while the secret is being changed. */
-    readonly webhookSecrets: readonly string[];
-  };
+  readonly payment: PaymentConfig;
   readonly logLevel: (typeof logLevels)[number];
   /** Where this process is to die, for the crash tests; undefined outside of them. */
   readonly failPoint: FailPointName | undefined;
@@ -110,11 +106,7 @@ export function readConfig(env: Environment): Config {
     timeZone: read.timeZone('BILLING_TIME_ZONE', 'UTC'),
     leaseMarginHours: read.integer('BILLING_LEASE_MARGIN_H', 72, 0, 168),
     secret: read.text('BILLING_SECRET'),
-    sandboxPayment: {
-      url: read.url('SANDBOX_PAYMENT_URL', ['http:', 'https:']),
-      apiKey: read.text('SANDBOX_PAYMENT_API_KEY'),
-      webhookSecrets: read.secrets('SANDBOX_PAYMENT_WEBHOOK_SECRET'),
-    },
+    payment: readPayment(read.oneOf('PAYMENT_PROVIDER', paymentProviders), read, env['NODE_ENV'] === 'production'),
     logLevel: read.oneOf('BILLING_LOG_LEVEL', logLevels, 'info'),
     failPoint: read.failPoint('BILLING_FAIL_POINT'),
     reflection: read.oneOf('BILLING_REFLECTION', ['on', 'off'] as const, 'on') === 'on',
@@ -128,20 +120,20 @@ export function readConfig(env: Environment): Config {
       addressPerS: read.integer('BILLING_RATE_LIMIT_ADDRESS_PER_S', 1_000, 0, 100_000),
     },
   };
-  const provider = read.oneOf('PAYMENT_PROVIDER', ['sandbox'] as const);
-  if (env['NODE_ENV'] === 'production' && provider === 'sandbox') {
+  const { payment } = config;
+  if (env['NODE_ENV'] === 'production' && payment.provider === 'sandbox') {
     problems.push('PAYMENT_PROVIDER=sandbox takes play money only and is refused with NODE_ENV=production');
+    refuseWeakSecret('SANDBOX_PAYMENT_API_KEY', [payment.apiKey], problems);
+    refuseWeakSecret('SANDBOX_PAYMENT_WEBHOOK_SECRET', payment.webhookSecrets, problems);
   }
   if (env['NODE_ENV'] === 'production') {
     refuseWeakSecret('BILLING_SECRET', [config.secret], problems);
-    refuseWeakSecret('SANDBOX_PAYMENT_API_KEY', [config.sandboxPayment.apiKey], problems);
-    refuseWeakSecret('SANDBOX_PAYMENT_WEBHOOK_SECRET', config.sandboxPayment.webhookSecrets, problems);
   }
   if (problems.length > 0) throw new ConfigError(problems);
   Object.freeze(config.auth);
   Object.freeze(config.rateLimits);
-  Object.freeze(config.sandboxPayment);
-  Object.freeze(config.sandboxPayment.webhookSecrets);
+  Object.freeze(payment);
+  if ('webhookSecrets' in payment) Object.freeze(payment.webhookSecrets);
   return Object.freeze(config);
 }
 
@@ -184,14 +176,20 @@ function reader(env: Environment, problems: string[]) {
     return found ?? values[0]!;
   }
 
-  function url(name: string, protocols: readonly string[]): string {
-    const value = text(name);
+  function url(name: string, protocols: readonly string[], otherwise?: string): string {
+    const value = text(name, otherwise);
     const parsed = URL.canParse(value) ? new URL(value) : undefined;
     if (value !== '' && !(parsed && protocols.includes(parsed.protocol))) {
       problems.push(
         `${name} has to be a URL that starts with ${protocols.map((protocol) => `${protocol}//`).join(' or ')}`,
       );
     }
+    return value;
+  }
+
+  function form(name: string, of: RegExp, what: string): string {
+    const value = text(name);
+    if (value !== '' && !of.test(value)) problems.push(`${name} has to be ${what}`);
     return value;
   }
 
@@ -301,5 +299,5 @@ function reader(env: Environment, problems: string[]) {
     }
   }
 
-  return { text, integer, oneOf, failPoint, url, roles, timeZone, secrets, tokenKeys, tls, origins, admin };
+  return { text, integer, oneOf, failPoint, url, form, roles, timeZone, secrets, tokenKeys, tls, origins, admin };
 }

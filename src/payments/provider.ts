@@ -58,6 +58,10 @@ export interface ProviderCapabilities {
   readonly lookUpByReference: boolean;
   /** Whether `cancelPending` can kill a charge that waits; where not, it is followed to its end. */
   readonly canCancelPending: boolean;
+  /** Whether `expireCheckout` can close an open page; where not, it is unknown until the page ends by itself. */
+  readonly canCloseCheckout: boolean;
+  /** Whether `detachMethod` makes the provider forget; where not, forgetting its id is all there is. */
+  readonly canDetachMethod: boolean;
   /** How long a checkout page stays open. */
   readonly checkoutTtlMs: number;
   /** How many calls may be under way at once. */

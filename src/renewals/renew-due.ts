@@ -4,6 +4,9 @@ import { settlePayments } from '../subscriptions/settle-payment.ts';
 import type { SubscriptionsContext } from '../subscriptions/subscription-rows.ts';
 import { claimDue } from './claim-due.ts';
 
+/** Batches that one replica works off side by side; four were no faster than two (design/6-benchmarks.md). */
+export const renewalLanes = 2;
+
 /**
  * Renews one batch: claim, charge, settle; two short transactions with the provider's calls in between, outside of any.
  * Gives how many subscriptions were claimed; a process that dies anywhere in it leaves rows that the sweeper finishes.

@@ -15,7 +15,7 @@ test('each request has one effect and one answer, sent ten times at once to two 
   const world = await startWorld();
   try {
     const replicas = [world.service, await world.startReplica()];
-    const report = await requestIdStorm(world, { requests, repeats, seed, replicas });
+    const report = await requestIdStorm(world, { requests, repeats, seed, replicas, progress: t.log });
     t.log(report.outcomes);
     t.deepEqual(report.differences, []);
     t.is(report.examined, requests);

@@ -34,7 +34,7 @@ export async function startFaultProxy(targetUrl: string): Promise<FaultProxy> {
   await once(server, 'listening');
 
   return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}${pathOf(targetUrl)}`,
     spoil(fault, count = 1) {
       faults.push(...Array<Fault>(count).fill(fault));
     },
@@ -46,6 +46,9 @@ export async function startFaultProxy(targetUrl: string): Promise<FaultProxy> {
     },
   };
 }
+
+/** The path that every call begins with; empty for none. */
+const pathOf = (targetUrl: string) => new URL(targetUrl).pathname.replace(/\/$/, '');
 
 interface Answer {
   readonly status: number;

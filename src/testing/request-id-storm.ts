@@ -20,6 +20,8 @@ export interface StormOptions {
   /** Of the deadlines. */
   seed: number;
   replicas: readonly TestService[];
+  /** Hears a line for a person now and then. */
+  progress(line: string): void;
 }
 
 export interface StormReport {
@@ -32,6 +34,7 @@ export interface StormReport {
 
 const deadlineMaxMs = 500;
 const requestsAtOnce = 10;
+const reportEvery = 50;
 /** Longer than the lease of a request whose first call was cut off. */
 const answerTimeoutMs = 60_000;
 const worthRepeating = new Set(['UNAVAILABLE', 'ABORTED', 'DEADLINE_EXCEEDED']);
@@ -59,6 +62,7 @@ export async function requestIdStorm(world: World, options: StormOptions): Promi
       );
       const answers = new Set(await Promise.all(clients.map((_, replica) => answerOf(send, replica))));
       report.examined += 1;
+      if (report.examined % reportEvery === 0) options.progress(`${report.examined}/${requests.length} requests`);
       const where = JSON.stringify(subject);
       if (answers.size !== 1) report.differences.push(`${where}: ${answers.size} answers`);
       for (const answer of answers) if (!answer.startsWith('{')) report.differences.push(`${where}: ${answer}`);

@@ -15,8 +15,15 @@ import { toPaymentMessage } from './payment.ts';
 export function toAdminPaymentMessage(record: PaymentRecord): MessageInitShape<typeof AdminPaymentSchema> {
   const { payment, refunded, attempts, refunds, needsAttention } = record;
   const { currencyCode, amountMinor } = payment;
+  const waiting = attempts.find(({ attempt }) => attempt.kind === 'charge' && attempt.state === 'WAITING');
+  const actionUrl = waiting?.attempt.checkoutUrl ?? '';
   return {
-    payment: toPaymentMessage({ ...paymentFields(payment), amount: { currencyCode, amountMinor }, refunded }),
+    payment: toPaymentMessage({
+      ...paymentFields(payment),
+      amount: { currencyCode, amountMinor },
+      refunded,
+      actionUrl,
+    }),
     userId: payment.userId,
     needsAttention,
     attempts: attempts.map(({ attempt, methodLabel }) => ({
@@ -47,8 +54,7 @@ export function toAdminPaymentMessage(record: PaymentRecord): MessageInitShape<t
 
 function paymentFields(payment: PaymentRecord['payment']) {
   const { id, subscriptionId, purpose, status, periodStart, periodEnd, createdAt, settledAt } = payment;
-  // Only the customer can confirm a charge.
-  return { id, subscriptionId, purpose, status, periodStart, periodEnd, createdAt, settledAt, actionUrl: '' };
+  return { id, subscriptionId, purpose, status, periodStart, periodEnd, createdAt, settledAt };
 }
 
 /** A payment system's notice, without its bytes. */

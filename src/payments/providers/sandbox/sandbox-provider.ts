@@ -60,6 +60,8 @@ export function createSandboxProvider(options: SandboxProviderOptions): SandboxP
       idempotencyWindowMs: 24 * hourMs,
       lookUpByReference: true,
       canCancelPending: true,
+      canCloseCheckout: true,
+      canDetachMethod: true,
       checkoutTtlMs: 23 * hourMs,
       maxConcurrency: concurrencyMax,
       callDeadlineMs,

@@ -53,6 +53,8 @@ export function createStripeProvider(options: StripeProviderOptions): PaymentPro
       idempotencyWindowMs: 24 * hourMs,
       lookUpByReference: true,
       canCancelPending: true,
+      canCloseCheckout: true,
+      canDetachMethod: true,
       checkoutTtlMs: 24 * hourMs,
       maxConcurrency: 16,
       callDeadlineMs,

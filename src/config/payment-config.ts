@@ -1,0 +1,71 @@
+/** The payment system that the service charges through, with the options of its provider. */
+export type PaymentConfig =
+  | {
+      readonly provider: 'sandbox';
+      readonly baseUrl: string;
+      readonly apiKey: string;
+      /** One, or two while the secret is being changed. */
+      readonly webhookSecrets: readonly string[];
+    }
+  | {
+      readonly provider: 'stripe';
+      readonly baseUrl: string;
+      readonly apiKey: string;
+      readonly account: string;
+      /** One, or two while the secret is being changed. */
+      readonly webhookSecrets: readonly string[];
+      readonly returnUrl: string;
+    }
+  | {
+      readonly provider: 'yookassa';
+      readonly baseUrl: string;
+      readonly shopId: string;
+      readonly secretKey: string;
+      readonly returnUrl: string;
+    };
+
+export const paymentProviders = ['sandbox', 'stripe', 'yookassa'] as const;
+
+/** How a variable is read; what is missing or wrong is noted by the reader. */
+export interface PaymentReader {
+  text(name: string, otherwise?: string): string;
+  url(name: string, protocols: readonly string[], otherwise?: string): string;
+  secrets(name: string): string[];
+  form(name: string, form: RegExp, what: string): string;
+}
+
+/** Reads the variables of one payment system; those of the others are not looked at. */
+export function readPayment(
+  provider: (typeof paymentProviders)[number],
+  read: PaymentReader,
+  production: boolean,
+): PaymentConfig {
+  // Keys and cards' digits travel there.
+  const protocols = production ? ['https:'] : ['https:', 'http:'];
+  switch (provider) {
+    case 'sandbox':
+      return {
+        provider,
+        baseUrl: read.url('SANDBOX_PAYMENT_URL', ['http:', 'https:']),
+        apiKey: read.text('SANDBOX_PAYMENT_API_KEY'),
+        webhookSecrets: read.secrets('SANDBOX_PAYMENT_WEBHOOK_SECRET'),
+      };
+    case 'stripe':
+      return {
+        provider,
+        baseUrl: read.url('STRIPE_API_URL', protocols, 'https://api.stripe.com'),
+        apiKey: read.form('STRIPE_API_KEY', /^[sr]k_(test|live)_\w+$/, 'a secret or restricted key: sk_… or rk_…'),
+        account: read.form('STRIPE_ACCOUNT', /^acct_\w+$/, 'the account that the key belongs to: acct_…'),
+        webhookSecrets: read.secrets('STRIPE_WEBHOOK_SECRET'),
+        returnUrl: read.url('STRIPE_RETURN_URL', protocols),
+      };
+    case 'yookassa':
+      return {
+        provider,
+        baseUrl: read.url('YOOKASSA_API_URL', protocols, 'https://api.yookassa.ru/v3'),
+        shopId: read.form('YOOKASSA_SHOP_ID', /^[0-9]{1,20}$/, 'the number of the shop'),
+        secretKey: read.text('YOOKASSA_SECRET_KEY'),
+        returnUrl: read.url('YOOKASSA_RETURN_URL', protocols),
+      };
+  }
+}

@@ -1,0 +1,27 @@
+import { WebhookRejected, type ProviderEvent } from '../../provider.ts';
+
+const nameForm = /^[\x21-\x7e]{1,128}$/;
+const aboutPayments: ReadonlySet<string> = new Set(['payment.succeeded', 'payment.canceled']);
+
+/**
+ * Reads a notification: which payment to look up, nothing else is used, for it is not signed. It has no id of its own;
+ * a payment comes into a state once, so the event and the payment are one. Throws WebhookRejected.
+ */
+export function readNotice(raw: Uint8Array): ProviderEvent {
+  try {
+    const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(raw);
+    const notice = JSON.parse(text) as { type: unknown; event: unknown; object: Record<string, unknown> };
+    if (notice.type !== 'notification') throw new Error('not a notification');
+    const [type, id] = [name(notice.event), name(notice.object['id'])];
+    const reference = (notice.object['metadata'] as Record<string, unknown> | undefined)?.['reference'];
+    const isOurs = aboutPayments.has(type) && typeof reference === 'string' && nameForm.test(reference);
+    return { eventId: `${type}:${id}`, type, payment: isOurs ? { providerPaymentId: id, reference } : undefined };
+  } catch (cause) {
+    throw new WebhookRejected('the body is not a notification', { cause });
+  }
+}
+
+function name(value: unknown): string {
+  if (typeof value !== 'string' || !nameForm.test(value)) throw new Error('not a name');
+  return value;
+}
