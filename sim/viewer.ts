@@ -127,7 +127,11 @@ async function answerNotice(system: SimulatedSystem, viewer: Viewer, { id }: Sub
 
 async function reconsider(system: SimulatedSystem, viewer: Viewer, { id }: SubscriptionState): Promise<void> {
   if (viewer.random.next() >= 0.4) return;
-  await resumeSubscription(system.contextOf(viewer.userId), { requestId: randomUUID(), subscriptionId: id });
+  await resumeSubscription(system.contextOf(viewer.userId), {
+    requestId: randomUUID(),
+    subscriptionId: id,
+    reason: '',
+  });
 }
 
 async function carryOn(system: SimulatedSystem, viewer: Viewer, subscription: SubscriptionState): Promise<void> {
