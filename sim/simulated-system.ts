@@ -79,7 +79,7 @@ export async function startSimulatedSystem(options: {
   });
   const app = await createApp(config, pino({ level: 'fatal' }, pino.destination(2)));
   await app.start();
-  const ctx = app.contextFor({ kind: 'system', id: 'simulation' });
+  const ctx = { ...app.contextFor({ kind: 'system', id: 'simulation' }), sandbox: app.sandbox! };
 
   const drain = async () => {
     let left: readonly string[] = [];

@@ -56,6 +56,8 @@ import { webhookService } from './transport/services/webhook-service.ts';
 /** The whole service, not yet listening. */
 export interface App {
   readonly orm: MikroORM;
+  /** The sandbox payment system, whose clock goes with the service's; undefined with a live one. */
+  readonly sandbox: SandboxProvider | undefined;
   /** What use cases run with when nobody called: for tests, loops and the operator's tool. */
   contextFor(actor: Actor): AppContext;
   /** Migrates, listens and starts the loops of the configured roles. */
@@ -104,6 +106,7 @@ export async function createApp(config: Config, log: Logger): Promise<App> {
 
   return {
     orm,
+    sandbox,
     contextFor,
     async start() {
       await migrateDatabase(config.databaseUrl);

@@ -23,6 +23,8 @@ const provider: PaymentProvider = {
     maxConcurrency: claimBatchMax,
     callDeadlineMs: 10_000,
     canCancelPending: true,
+    canCloseCheckout: true,
+    canDetachMethod: true,
   },
   charge: ({ reference, amount }) =>
     Promise.resolve({ kind: 'succeeded', providerPaymentId: `pay_${reference}`, amount, method: undefined }),
