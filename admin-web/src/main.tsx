@@ -16,6 +16,21 @@ const nonce = document.querySelector<HTMLMetaElement>('meta[name="csp-nonce"]')?
 Object.assign(globalThis, { __webpack_nonce__: nonce });
 
 const theme = createTheme({
+  // Text, dimmed text, borders, controls and the ground of the dark scheme, a little violet.
+  colors: {
+    dark: [
+      '#ece8f2',
+      '#c3bccf',
+      '#a8a1b5',
+      '#8b8399',
+      '#40374f',
+      '#332c3f',
+      '#282133',
+      '#15121b',
+      '#110e16',
+      '#0c0a10',
+    ],
+  },
   primaryColor: 'violet',
   primaryShade: { light: 7, dark: 6 },
   autoContrast: true,

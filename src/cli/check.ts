@@ -9,6 +9,7 @@ const steps: [name: string, run: () => Promise<Result>][] = [
   ['formatting', () => command('oxfmt', '--check', '.')],
   ['lint', () => command('oxlint', '--deny-warnings', '.')],
   ['types', () => command('tsc', '--noEmit', '-p', '.')],
+  ['types of the admin panel', () => command('tsc', '--noEmit', '-p', 'admin-web')],
   ['contract lint', () => command('buf', 'lint', 'proto')],
   ['contract formatting', () => command('buf', 'format', '--diff', '--exit-code', 'proto')],
   ['generated code is current', generatedIsCurrent],

@@ -13,8 +13,8 @@ export function AccessAnswer({ access }: { readonly access: ProductLineAccess })
         {access.productLine} · {access.subscription?.planCode}
       </Text>
       <Title order={2} mt={4}>
-        {hasAccess ? t('accessUntil', { date: date(accessUntil, 'day') }) : t('noAccess')}{' '}
-        {t('because', { why: t(`access_${reason}` as Word) })}.
+        {hasAccess ? t('accessUntil', { date: date(accessUntil, 'day') }) : t('noAccess')}
+        {t('because', { why: t(`access_${reason}` as Word) })}
       </Title>
       <Group mt="sm" gap="xs">
         <Text fw={500}>
