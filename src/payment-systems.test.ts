@@ -83,5 +83,6 @@ test.serial('a subscription lives through its first renewal with YooKassa', asyn
     YOOKASSA_SHOP_ID: double.shopId,
     YOOKASSA_SECRET_KEY: double.secretKey,
     YOOKASSA_RETURN_URL: returnUrl,
+    YOOKASSA_NOTICE_ADDRESSES: '127.0.0.1',
   });
 });

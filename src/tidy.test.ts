@@ -181,6 +181,7 @@ function checkDirection(
     if (to !== 'lib' && !target.startsWith(provider) && target !== providerInterface) note('provider', target);
     return;
   }
+  if (target.startsWith('src/payments/providers/') && path !== 'src/app.ts') return note('provider named', target);
   if (to === folder) return;
   if (to === 'testing') return note('testing', `${target} is for tests`);
   const allowed = mayImport[folder];
@@ -206,6 +207,8 @@ const planted: [rule: string, source: Source][] = [
   ['direction', { path: 'src/catalog/x.ts', text: "const a = await import('../app.ts');" }],
   ['direction', { path: 'src/cli/x.ts', text: "import {\n  a,\n} from '../renewals/y.ts';" }],
   ['provider', { path: 'src/payments/providers/other/x.ts', text: "import { a } from '../../payment.ts';" }],
+  ['provider named', { path: 'src/payments/x.ts', text: "import { a } from './providers/other/y.ts';" }],
+  ['provider named', { path: 'src/transport/x.ts', text: "import { a } from '../payments/providers/other/y.ts';" }],
   ['provider', { path: 'src/payments/providers/other/x.ts', text: "import { a } from '../sandbox/y.ts';" }],
   ['provider', { path: 'src/payments/providers/other/x.ts', text: "import { a } from '../../../db/clock.ts';" }],
   ...[

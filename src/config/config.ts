@@ -193,6 +193,15 @@ function reader(env: Environment, problems: string[]) {
     return value;
   }
 
+  function list(name: string, of: RegExp, what: string, otherwise: readonly string[]): readonly string[] {
+    const values =
+      optional(name)
+        ?.split(',')
+        .map((value) => value.trim()) ?? otherwise;
+    if (!values.every((value) => of.test(value))) problems.push(`${name} has to list ${what}, with commas`);
+    return values;
+  }
+
   function roles(name: string): ReadonlySet<Role> {
     const names = (optional(name) ?? allRoles.join(',')).split(',').map((role) => role.trim());
     const found = allRoles.filter((role) => names.includes(role));
@@ -299,5 +308,5 @@ function reader(env: Environment, problems: string[]) {
     }
   }
 
-  return { text, integer, oneOf, failPoint, url, form, roles, timeZone, secrets, tokenKeys, tls, origins, admin };
+  return { text, integer, oneOf, failPoint, url, form, list, roles, timeZone, secrets, tokenKeys, tls, origins, admin };
 }

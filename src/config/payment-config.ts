@@ -22,7 +22,21 @@ export type PaymentConfig =
       readonly shopId: string;
       readonly secretKey: string;
       readonly returnUrl: string;
+      /** Addresses, networks, or `any`. */
+      readonly noticeAddresses: readonly string[];
     };
+
+/** Where YooKassa sends notifications from (yookassa.ru/developers/using-api/webhooks). */
+const yookassaAddresses = [
+  '185.71.76.0/27',
+  '185.71.77.0/27',
+  '77.75.153.0/25',
+  '77.75.154.128/25',
+  '77.75.156.11',
+  '77.75.156.35',
+  '2a02:5180::/32',
+];
+const networkForm = /^(any|[0-9a-f.:]+(\/[0-9]{1,3})?)$/i;
 
 export const paymentProviders = ['sandbox', 'stripe', 'yookassa'] as const;
 
@@ -32,6 +46,7 @@ export interface PaymentReader {
   url(name: string, protocols: readonly string[], otherwise?: string): string;
   secrets(name: string): string[];
   form(name: string, form: RegExp, what: string): string;
+  list(name: string, form: RegExp, what: string, otherwise: readonly string[]): readonly string[];
 }
 
 /** Reads the variables of one payment system; those of the others are not looked at. */
@@ -66,6 +81,7 @@ export function readPayment(
         shopId: read.form('YOOKASSA_SHOP_ID', /^[0-9]{1,20}$/, 'the number of the shop'),
         secretKey: read.text('YOOKASSA_SECRET_KEY'),
         returnUrl: read.url('YOOKASSA_RETURN_URL', protocols),
+        noticeAddresses: read.list('YOOKASSA_NOTICE_ADDRESSES', networkForm, 'addresses or any', yookassaAddresses),
       };
   }
 }

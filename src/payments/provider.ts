@@ -193,6 +193,8 @@ export interface RawNotice {
   readonly raw: Uint8Array;
   /** Lower-case names. */
   readonly headers: Readonly<Record<string, string | undefined>>;
+  /** Of whoever opened the connection: of the proxy, where one stands before us. */
+  readonly remoteAddress: string;
 }
 
 /** A notice is a hint: it says which payment to look up, not what became of it. */

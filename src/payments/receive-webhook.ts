@@ -11,6 +11,8 @@ export interface ReceiveWebhookInput {
   raw: Uint8Array;
   /** Lower-case names. */
   headers: Readonly<Record<string, string | undefined>>;
+  /** Of whoever opened the connection. */
+  remoteAddress: string;
 }
 
 /**

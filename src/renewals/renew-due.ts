@@ -1,3 +1,4 @@
+import type { AttemptRow } from '../payments/attempt-rows.ts';
 import type { PaymentsContext } from '../payments/providers.ts';
 import { sendCharges } from '../payments/send-charges.ts';
 import { settlePayments } from '../subscriptions/settle-payment.ts';
@@ -12,13 +13,25 @@ export const renewalLanes = 2;
  * Gives how many subscriptions were claimed; a process that dies anywhere in it leaves rows that the sweeper finishes.
  */
 export async function renewDue(ctx: SubscriptionsContext & PaymentsContext): Promise<number> {
-  const attempts = await claimDue(ctx);
+  const attempts = await claimInTurn(ctx);
   if (attempts.length === 0) return 0;
   const sent = await sendCharges(ctx, attempts);
   const settlements = sent.flatMap(({ attempt, outcome }) => (outcome ? [{ attemptId: attempt.id, outcome }] : []));
   const results = await settlePayments(ctx, settlements);
   ctx.log.info({ claimed: attempts.length, ...countBy(results) }, 'renewed a batch');
   return attempts.length;
+}
+
+let lastClaim: Promise<unknown> = Promise.resolve();
+
+/**
+ * One claim at a time in this process: a lane that found the claim's lock taken by its neighbour would sleep until the
+ * next tick. Another replica's claim is not waited for.
+ */
+function claimInTurn(ctx: SubscriptionsContext): Promise<AttemptRow[]> {
+  const claim = lastClaim.then(() => claimDue(ctx));
+  lastClaim = claim.catch(() => undefined);
+  return claim;
 }
 
 function countBy(results: readonly string[]): Record<string, number> {

@@ -41,7 +41,7 @@ export async function startSandboxSubject(): Promise<{ subject: ContractSubject;
       const payment = { id: providerPaymentId, reference };
       const body = JSON.stringify({ id: `evt_${reference}`, type: 'payment.succeeded', data: { payment } });
       const signature = signatureOf(system.webhookSecret, Math.floor(Date.now() / 1_000) - ageS, body);
-      return { raw: Buffer.from(body), headers: { 'sandbox-signature': signature } };
+      return { raw: Buffer.from(body), headers: { 'sandbox-signature': signature }, remoteAddress: '127.0.0.1' };
     },
   };
   return {

@@ -34,7 +34,7 @@ export async function startStripeSubject(): Promise<{ subject: ContractSubject; 
       answer.replaceAll(/"(amount\w*)":(\d+)/g, (_, name: string, minor: string) => `"${name}":${Number(minor) + 1}`),
     noticeOf({ providerPaymentId }, ageS) {
       const type = providerPaymentId.startsWith('cs_') ? 'checkout.session.completed' : 'payment_intent.succeeded';
-      return double.event(type, providerPaymentId, ageS);
+      return { ...double.event(type, providerPaymentId, ageS), remoteAddress: '127.0.0.1' };
     },
   };
   return { subject, double };

@@ -15,6 +15,7 @@ export async function startYookassaSubject(): Promise<{ subject: ContractSubject
         shopId: double.shopId,
         secretKey: wrongSecrets ? 'wrong' : double.secretKey,
         returnUrl: 'https://cinema.example/account',
+        noticeAddresses: ['127.0.0.1'],
         ...(callDeadlineMs !== undefined && { callDeadlineMs }),
       }),
     async pay(pageUrl, card) {
@@ -33,7 +34,7 @@ export async function startYookassaSubject(): Promise<{ subject: ContractSubject
     noticeOf({ providerPaymentId }) {
       const object = double.shop.payments.get(providerPaymentId);
       const body = JSON.stringify({ type: 'notification', event: 'payment.succeeded', object });
-      return { raw: Buffer.from(body), headers: {} };
+      return { raw: Buffer.from(body), headers: {}, remoteAddress: '127.0.0.1' };
     },
   };
   return { subject, double };

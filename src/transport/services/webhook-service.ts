@@ -8,7 +8,8 @@ import type { ServiceImpl } from '../router.ts';
 export function webhookService(contextOf: (call: Call) => PaymentsContext): ServiceImpl<typeof WebhookService> {
   return {
     async receiveWebhook(call, { provider, payload }) {
-      await receiveWebhook(contextOf(call), { provider, raw: payload!.data, headers: call.requestHeaders });
+      const { requestHeaders: headers, remoteAddress } = call;
+      await receiveWebhook(contextOf(call), { provider, raw: payload!.data, headers, remoteAddress });
       return {};
     },
   };

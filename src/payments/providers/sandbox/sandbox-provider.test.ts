@@ -223,7 +223,8 @@ test('a notice of the payment system is authentic, and names the payment', async
   const { headers, body } = await waitUntil('the notice', () =>
     receiver.received.find((notice) => notice.body.includes(providerPaymentId)),
   );
-  const notice = { raw: Buffer.from(body), headers: { 'sandbox-signature': String(headers['sandbox-signature']) } };
+  const signature = String(headers['sandbox-signature']);
+  const notice = { raw: Buffer.from(body), headers: { 'sandbox-signature': signature }, remoteAddress: '127.0.0.1' };
   t.is(provider.authenticateWebhook(notice), 'signed');
   const { type, payment } = provider.readWebhook(notice.raw);
   t.is(type, 'payment.succeeded');

@@ -1,7 +1,33 @@
-import { WebhookRejected, type ProviderEvent } from '../../provider.ts';
+import { BlockList, isIP } from 'node:net';
+import { WebhookRejected, type ProviderEvent, type RawNotice } from '../../provider.ts';
 
 const nameForm = /^[\x21-\x7e]{1,128}$/;
 const aboutPayments: ReadonlySet<string> = new Set(['payment.succeeded', 'payment.canceled']);
+
+/**
+ * Checks the address that a notification comes from against the given ones, `185.71.76.0/27` or single; the word `any`
+ * among them takes every one. Throws at once when one is no address.
+ */
+export function createSenderCheck(addresses: readonly string[]): (notice: RawNotice) => void {
+  if (addresses.includes('any')) return () => undefined;
+  const known = new BlockList();
+  for (const text of addresses) {
+    const [address = '', prefix] = text.split('/');
+    const family = familyOf(address);
+    if (family === undefined) throw new Error(`${text} is not an address`);
+    if (prefix === undefined) known.addAddress(address, family);
+    else known.addSubnet(address, Number(prefix), family);
+  }
+  return ({ remoteAddress }) => {
+    const address = remoteAddress.replace(/^::ffff:(?=[0-9.]+$)/i, '');
+    const family = familyOf(address);
+    if (family === undefined || !known.check(address, family)) throw new WebhookRejected('from another address');
+  };
+}
+
+function familyOf(address: string): 'ipv4' | 'ipv6' | undefined {
+  return ({ 4: 'ipv4', 6: 'ipv6' } as const)[isIP(address)];
+}
 
 /**
  * Reads a notification: which payment to look up, nothing else is used, for it is not signed. It has no id of its own;

@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { chargeRequest, checkoutRequest, payOnPage } from '../../../testing/provider-contract/subject.ts';
 import { startYookassaSubject } from '../../../testing/provider-contract/yookassa-subject.ts';
 import type { DoubleCard } from '../../../testing/yookassa-double/shop.ts';
-import { NotExecuted, OutcomeUnknown, RequestRefused } from '../../provider.ts';
+import { NotExecuted, OutcomeUnknown, RequestRefused, WebhookRejected } from '../../provider.ts';
 import { createYookassaProvider } from './yookassa-provider.ts';
 
 const { subject, double } = await startYookassaSubject();
@@ -114,6 +114,21 @@ test.serial('a notice is only ever a hint, and one without our reference is abou
   t.is(provider.readWebhook(Buffer.from(JSON.stringify(refund))).payment, undefined);
 });
 
+test('a notice from elsewhere is rejected before anything of it is read', (t) => {
+  const shop = { shopId: '1', secretKey: 'k', returnUrl: 'https://cinema.example/' };
+  const open = (noticeAddresses: string[]) => createYookassaProvider({ ...shop, noticeAddresses });
+  const strict = open(['185.71.76.0/27', '77.75.156.11', '2a02:5180::/32']);
+  const from = (remoteAddress: string) => ({ raw: Buffer.from('{}'), headers: {}, remoteAddress });
+  for (const address of ['185.71.76.0', '185.71.76.31', '::ffff:185.71.76.9', '77.75.156.11', '2a02:5180:0:1::7']) {
+    t.is(strict.authenticateWebhook(from(address)), 'hint only', address);
+  }
+  for (const address of ['185.71.76.32', '127.0.0.1', '::ffff:77.75.156.12', '2a02:5181::1', '', 'nonsense']) {
+    t.throws(() => strict.authenticateWebhook(from(address)), { instanceOf: WebhookRejected }, address);
+  }
+  t.is(open(['any']).authenticateWebhook(from('127.0.0.1')), 'hint only');
+  t.throws(() => open(['example.com']));
+});
+
 test.serial('only roubles are taken, and they are written with their kopecks', async (t) => {
   const request = await chargeOf('good');
   const before = double.calls.length;
@@ -154,7 +169,8 @@ async function answering(t: ExecutionContext, answer: Answer, callDeadlineMs = 5
     server.closeAllConnections();
   });
   const baseUrl = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  const options = { shopId: '1', secretKey: 'k', returnUrl: 'https://cinema.example/', baseUrl, callDeadlineMs };
+  const shop = { shopId: '1', secretKey: 'k', returnUrl: 'https://cinema.example/', noticeAddresses: ['any'] };
+  const options = { ...shop, baseUrl, callDeadlineMs };
   return { provider: createYookassaProvider(options), keys };
 }
 

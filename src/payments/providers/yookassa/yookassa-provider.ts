@@ -8,7 +8,7 @@ import {
 } from '../../provider.ts';
 import { createYookassaHttp, type YookassaHttp } from './yookassa-http.ts';
 import { listPage, listPayments } from './yookassa-lists.ts';
-import { readNotice } from './yookassa-notice.ts';
+import { createSenderCheck, readNotice } from './yookassa-notice.ts';
 import {
   bindingPrefix,
   fieldsOf,
@@ -26,6 +26,8 @@ export interface YookassaProviderOptions {
   readonly secretKey: string;
   /** Where YooKassa sends a customer when nobody said where. */
   readonly returnUrl: string;
+  /** Where notifications may come from: addresses, networks, or `any`. */
+  readonly noticeAddresses: readonly string[];
   readonly baseUrl?: string;
   readonly callDeadlineMs?: number;
 }
@@ -50,6 +52,7 @@ export function createYookassaProvider(options: YookassaProviderOptions): Paymen
   const callDeadlineMs = options.callDeadlineMs ?? callDeadlineDefaultMs;
   const http = createYookassaHttp({ baseUrl, shopId, secretKey, callDeadlineMs });
   const shop = { http, shopId, returnUrl };
+  const checkSender = createSenderCheck(options.noticeAddresses);
 
   return {
     name: 'yookassa',
@@ -84,7 +87,10 @@ export function createYookassaProvider(options: YookassaProviderOptions): Paymen
     lookUp: ({ providerPaymentId: id, reference }) =>
       id === undefined || id.startsWith('none_') ? search(shop, reference) : lookUpId(shop, id, reference),
     listPayments: (query) => listPayments(http, query),
-    authenticateWebhook: () => 'hint only',
+    authenticateWebhook(notice) {
+      checkSender(notice);
+      return 'hint only';
+    },
     readWebhook: readNotice,
   };
 }
