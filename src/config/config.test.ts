@@ -234,3 +234,13 @@ test('a number with anything else in it is not a port', (t) => {
     t.regex(problemsOf({ ...complete, BILLING_PORT: port }).join(), /BILLING_PORT/, port);
   }
 });
+
+test('without an issuer there is no panel; in production it is https', (t) => {
+  t.is(readConfig(complete).admin, undefined);
+  t.deepEqual(readConfig({ ...complete, BILLING_ADMIN_OIDC_ISSUER: 'http://127.0.0.1:7000' }).admin, {
+    oidc: { issuer: 'http://127.0.0.1:7000', clientId: 'cinema-billing-admin', scope: 'openid profile' },
+    sandboxAuthUrl: undefined,
+  });
+  const production = { ...complete, NODE_ENV: 'production', BILLING_ADMIN_OIDC_ISSUER: 'http://sign-in.cinema' };
+  t.regex(problemsOf(production).join(), /BILLING_ADMIN_OIDC_ISSUER has to be a URL that starts with https/);
+});

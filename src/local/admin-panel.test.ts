@@ -117,7 +117,7 @@ test.serial('deleting a plan that was sold is refused, explained, and archiving 
 });
 
 test.serial(
-  'a user is found by id and by card; their answer is first; refund, days and cancelling are previewed',
+  'a user is found by id and by card and opens with the answer; days, cancelling and resuming do what was previewed',
   async (t) => {
     const panel = await signIn(browser, system.httpUrl, 'sofia');
     await panel.open('/users');
