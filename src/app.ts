@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { CustomerAdminService } from '@cinema-billing/gen/billing/admin/v1/customer_admin_service_pb.ts';
 import { OperationsService } from '@cinema-billing/gen/billing/admin/v1/operations_service_pb.ts';
@@ -36,6 +37,7 @@ import { processWebhookEvents } from './subscriptions/process-webhook-events.ts'
 import { rollOutFeatures } from './subscriptions/roll-out-features.ts';
 import { runTransitions } from './subscriptions/run-transitions.ts';
 import type { SubscribeContext } from './subscriptions/subscribe.ts';
+import { createAdminSite, type AdminSite } from './transport/admin-site.ts';
 import type { Call } from './transport/call.ts';
 import { createRouter, type Router } from './transport/router.ts';
 import { createTransport, type Transport } from './transport/server.ts';
@@ -211,6 +213,7 @@ function listeners(
     rateLimits: config.rateLimits,
     tls: config.tls,
     corsOrigins: config.corsOrigins,
+    adminSite: adminSite(config),
     readiness: async () => {
       // A broker that goes away later takes no replica out of service: calls go on, messages wait in the outbox.
       natsSeen ||= relay?.status().connected ?? true;
@@ -218,6 +221,12 @@ function listeners(
     },
     describeUnknownError: describeDatabaseError,
   });
+}
+
+function adminSite({ admin, timeZone }: Config): AdminSite | undefined {
+  if (admin === undefined) return undefined;
+  const { oidc, sandboxAuthUrl } = admin;
+  return createAdminSite({ dir: join(import.meta.dirname, '../admin-web/dist'), oidc, timeZone, sandboxAuthUrl });
 }
 
 /** A commit that the disk does not have yet would be a lost decision about money. */

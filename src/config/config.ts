@@ -45,6 +45,15 @@ export interface Config {
   readonly tls: { readonly certificatePem: string; readonly keyPem: string } | undefined;
   /** Pages of these origins may call over HTTP. */
   readonly corsOrigins: ReadonlySet<string>;
+  /** Operators' panel under /admin; undefined for none. */
+  readonly admin:
+    | {
+        /** Where operators sign in. */
+        readonly oidc: { readonly issuer: string; readonly clientId: string; readonly scope: string };
+        /** The Auth double, whose viewers the panel's shop window may be. */
+        readonly sandboxAuthUrl: string | undefined;
+      }
+    | undefined;
   /** Calls per second and caller; 0 for no limit. */
   readonly rateLimits: {
     readonly viewerPerS: number;
@@ -103,6 +112,7 @@ export function readConfig(env: Environment): Config {
     reflection: read.oneOf('BILLING_REFLECTION', ['on', 'off'] as const, 'on') === 'on',
     tls: read.tls('BILLING_TLS_CERT_FILE', 'BILLING_TLS_KEY_FILE'),
     corsOrigins: read.origins('BILLING_CORS_ORIGINS'),
+    admin: read.admin(),
     rateLimits: {
       viewerPerS: read.integer('BILLING_RATE_LIMIT_VIEWER_PER_S', 20, 0, 100_000),
       operatorPerS: read.integer('BILLING_RATE_LIMIT_OPERATOR_PER_S', 50, 0, 100_000),
@@ -273,6 +283,16 @@ function reader(env: Environment, problems: string[]) {
     return new Set(values);
   }
 
+  function admin(): Config['admin'] {
+    if (optional('BILLING_ADMIN_OIDC_ISSUER') === undefined) return undefined;
+    const protocols = env['NODE_ENV'] === 'production' ? ['https:'] : ['https:', 'http:'];
+    const issuer = url('BILLING_ADMIN_OIDC_ISSUER', protocols);
+    const sandboxAuthUrl =
+      optional('BILLING_ADMIN_SANDBOX_AUTH_URL') && url('BILLING_ADMIN_SANDBOX_AUTH_URL', protocols);
+    const clientId = text('BILLING_ADMIN_OIDC_CLIENT_ID', 'cinema-billing-admin');
+    return { oidc: { issuer, clientId, scope: text('BILLING_ADMIN_OIDC_SCOPE', 'openid profile') }, sandboxAuthUrl };
+  }
+
   function failPoint(name: string): FailPointName | undefined {
     if (optional(name) === undefined) return undefined;
     if (env['NODE_ENV'] === 'production') problems.push(`${name} is for tests and is refused with NODE_ENV=production`);
@@ -288,5 +308,5 @@ function reader(env: Environment, problems: string[]) {
     }
   }
 
-  return { text, integer, oneOf, failPoint, url, form, list, roles, timeZone, secrets, tokenKeys, tls, origins };
+  return { text, integer, oneOf, failPoint, url, form, list, roles, timeZone, secrets, tokenKeys, tls, origins, admin };
 }

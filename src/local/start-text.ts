@@ -17,6 +17,7 @@ export function whereEverythingIs(running: RunningFile, dataDir: string, isUsual
   return `
 Ready. Ctrl-C stops everything; the data stays.
 
+  admin panel     ${httpUrl}/admin/  (sign in as a demo operator; the sandbox page shows the whole product)
   HTTP            ${httpUrl}  (Connect, gRPC-Web, webhooks, /readyz)
   gRPC            ${grpcAddress}  (with reflection, for grpcurl -plaintext)
   payment system  ${paymentSystemUrl}  (its pages take the cards of its README)

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import type { LocalConfig } from '../config/local-config.ts';
 import { migrateDatabase } from '../db/migrate.ts';
+import { buildAdmin } from './build-admin.ts';
 import type { DataFolder } from './data-folder.ts';
 import { plantPlans } from './demo-data.ts';
 import { findNatsServer } from './find-nats-server.ts';
@@ -52,6 +53,7 @@ export async function startSystem(options: SystemOptions): Promise<RunningFile> 
   removeRunningFile(folder);
   if (options.isFresh) folder.empty();
   const start: Start = { ...options, secrets: keepSecrets(folder), ports: keptPorts(folder) };
+  await buildAdmin(config.surroundings, (line) => progress('admin panel', line));
   const databaseUrl = await startDatabase(start);
   const natsUrl = await startBroker(start);
   const authUrl = await startAuth(start, natsUrl);
@@ -183,6 +185,8 @@ async function startService(start: Start, places: Places, httpPort: number, grpc
         BILLING_AUTH_AUDIENCE: audience,
         BILLING_TIME_ZONE: billingTimeZone,
         BILLING_SECRET: secrets.billingSecret,
+        BILLING_ADMIN_OIDC_ISSUER: places.authUrl,
+        BILLING_ADMIN_SANDBOX_AUTH_URL: places.authUrl,
         PAYMENT_PROVIDER: 'sandbox',
         SANDBOX_PAYMENT_URL: places.paymentSystemUrl,
         SANDBOX_PAYMENT_API_KEY: secrets.paymentApiKey,

@@ -12,7 +12,7 @@ import type { SubscriptionState } from './subscription.ts';
  */
 export async function resumeSubscription(
   ctx: SubscriptionsContext,
-  input: { requestId: string; subscriptionId: string; reason: string; validateOnly?: boolean },
+  input: { requestId: string; subscriptionId: string; reason?: string; validateOnly?: boolean },
 ): Promise<SubscriptionState> {
   const { requestId, validateOnly = false, ...asked } = input;
   const key = requestKey(ctx, 'ResumeSubscription', requestId, asked);

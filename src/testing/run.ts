@@ -1,6 +1,7 @@
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
+import { buildAdmin } from '../local/build-admin.ts';
 import { startGuarded, type Guarded } from '../local/guard.ts';
 import { LocalError } from '../local/local-error.ts';
 import { untilAskedToStop } from '../local/until-asked-to-stop.ts';
@@ -20,6 +21,7 @@ async function main(args: readonly string[]): Promise<number> {
   const [temporary, durations] = [join(dir, 'tmp'), join(dir, 'durations')];
   for (const folder of [temporary, durations]) mkdirSync(folder);
   try {
+    await buildAdmin(env, (line) => console.log(`the admin panel ${line}`));
     const servers = await startTestServers(dir, env);
     try {
       const ava = await startAva(args, {

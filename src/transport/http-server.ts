@@ -1,5 +1,6 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
+import type { AdminSite } from './admin-site.ts';
 import { createBrowserRules } from './browser-rules.ts';
 import { createConnectEntrance } from './connect-entrance.ts';
 import type { Dispatcher } from './dispatch.ts';
@@ -29,6 +30,8 @@ export interface HttpServerOptions {
   readonly tls: TlsIdentity | undefined;
   /** `https://shop.cinema`: pages of these origins may call, beside our own. */
   readonly corsOrigins: ReadonlySet<string>;
+  /** What is under /admin; without it there is nothing. */
+  readonly adminSite?: AdminSite | undefined;
 }
 
 /** The HTTP/1.1 server: Connect and gRPC-Web, REST, and the probes. Not yet listening. */
@@ -36,7 +39,7 @@ export function createHttpServer(
   router: Router,
   dispatcher: Dispatcher,
   health: Health,
-  { tls, corsOrigins }: HttpServerOptions,
+  { tls, corsOrigins, adminSite }: HttpServerOptions,
 ): Server {
   const browserRules = createBrowserRules(corsOrigins, tls !== undefined);
   const rpcs = createConnectEntrance(router, dispatcher);
@@ -49,6 +52,7 @@ export function createHttpServer(
   async function handle(req: IncomingMessage, res: ServerResponse): Promise<void> {
     if (browserRules.apply(req, res)) return;
     const [path = '', query = ''] = splitOnce(req.url ?? '', '?');
+    if (adminSite?.(req, res, path)) return;
     const rpc = rpcs.get(path);
     if (rpc !== undefined) return rpc(req, res);
     const probe = probes.get(path);

@@ -4,6 +4,7 @@ import { ServerCredentials, type Server as GrpcServer } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
 import type { TokenVerifier } from '../identity/verify-token.ts';
 import type { BillingError } from '../lib/billing-error.ts';
+import type { AdminSite } from './admin-site.ts';
 import { createDispatcher } from './dispatch.ts';
 import { createGrpcServer } from './grpc-server.ts';
 import { createHealth, type Readiness } from './health.ts';
@@ -29,6 +30,8 @@ export interface TransportOptions {
   readonly tls: TlsIdentity | undefined;
   /** Pages of these origins may call over HTTP. */
   readonly corsOrigins: ReadonlySet<string>;
+  /** Operators' panel under /admin. */
+  readonly adminSite?: AdminSite | undefined;
   /** Names errors that are not BillingErrors but that a caller should know: a database that is away. */
   readonly describeUnknownError?: (thrown: unknown) => BillingError | undefined;
 }
@@ -49,14 +52,14 @@ const closeGraceMs = 1_000;
 /** Both listeners over one pipeline. Throws when a rule of the contracts cannot be served. */
 export function createTransport(options: TransportOptions): Transport {
   const { router, verifier, log, host } = options;
-  const { describeUnknownError, rateLimits, tls, corsOrigins } = options;
+  const { describeUnknownError, rateLimits, tls, corsOrigins, adminSite } = options;
   const dispatcher = createDispatcher({ verifier, validator: router.validator, log, rateLimits, describeUnknownError });
   const serviceNames = router.services.map((service) => service.typeName);
   const health = createHealth(options.readiness, serviceNames, log);
   const grpcServer = createGrpcServer(router, dispatcher);
   health.addToGrpc(grpcServer);
   if (options.reflection) addReflection(grpcServer, router.services);
-  const httpServer = createHttpServer(router, dispatcher, health, { tls, corsOrigins });
+  const httpServer = createHttpServer(router, dispatcher, health, { tls, corsOrigins, adminSite });
 
   let boundGrpcAddress: string | undefined;
 

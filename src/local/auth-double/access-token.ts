@@ -81,8 +81,9 @@ export function checkToken(store: AuthStore, key: SigningKey, token: string, now
   return row['revoked_at'] === null ? { active: true } : { active: false, reason: 'revoked' };
 }
 
-function encode(key: SigningKey, claims: object): string {
-  const signed = `${base64urlJson({ alg: 'RS256', typ: 'at+jwt', kid: key.kid })}.${base64urlJson(claims)}`;
+/** A JWT of these claims; `typ` says which kind of token it is. */
+export function encode(key: SigningKey, claims: object, typ = 'at+jwt'): string {
+  const signed = `${base64urlJson({ alg: 'RS256', typ, kid: key.kid })}.${base64urlJson(claims)}`;
   return `${signed}.${sign('RSA-SHA256', Buffer.from(signed), key.privateKey).toString('base64url')}`;
 }
 

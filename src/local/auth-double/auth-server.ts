@@ -1,6 +1,7 @@
 import { createServer, type IncomingMessage, type Server } from 'node:http';
 import { checkToken, issueToken, lifetimeMaxS, type TokenRequest } from './access-token.ts';
 import type { AuthStore } from './auth-store.ts';
+import { createOidc, type Oidc, type OidcAnswer } from './oidc.ts';
 import { keySet, type SigningKey } from './signing-key.ts';
 import { listUserRights, userRights } from './user-rights.ts';
 
@@ -12,30 +13,54 @@ const name = /^[!-~]{1,128}$/;
 const roles = ['read_only', 'support', 'admin'];
 const scopes = /^[a-z._:-]{1,64}( [a-z._:-]{1,64}){0,15}$/;
 
+/** The panel is on another port of the same machine, and no page of another machine may read or ask anything. */
+const panelOrigin = /^http:\/\/(127\.0\.0\.1|localhost)(:\d{1,5})?$/;
+
 interface Answer {
   readonly status: number;
   readonly body: object | string;
+  /** Of a text; a PEM file when left out. */
+  readonly type?: string;
+  readonly headers?: Readonly<Record<string, string>>;
 }
 
 /** A caller's mistake; the text is for them. */
 class BadRequest extends Error {}
 
-/** Auth's HTTP interface: its public key, tokens, what a user may do. Not listening yet. */
+/** Auth's HTTP interface: its public key, tokens, operators' sign-in, what a user may do. Not listening yet. */
 export function createAuthServer(store: AuthStore, key: SigningKey, log: (line: string) => void): Server {
+  const oidc = createOidc(store, key);
   return createServer({ requestTimeout: requestTimeoutMs }, async (request, response) => {
-    const { status, body } = await answer(store, key, request).catch((error: unknown): Answer => {
+    const { status, body, type, headers } = await answer(store, key, oidc, request).catch((error: unknown): Answer => {
       if (error instanceof BadRequest) return { status: 400, body: { error: error.message } };
       log(`${request.method} ${request.url}: ${String(error)}`);
       return { status: 500, body: { error: 'internal error' } };
     });
-    const type = typeof body === 'string' ? 'application/x-pem-file' : 'application/json';
-    response.writeHead(status, { 'content-type': type, 'cache-control': 'no-store' });
+    const ofText = type ?? 'application/x-pem-file';
+    response.writeHead(status, {
+      'content-type': typeof body === 'string' ? ofText : 'application/json',
+      'cache-control': 'no-store',
+      ...leaveForPanel(request),
+      ...headers,
+    });
     response.end(typeof body === 'string' ? body : JSON.stringify(body));
   });
 }
 
-async function answer(store: AuthStore, key: SigningKey, request: IncomingMessage): Promise<Answer> {
+function leaveForPanel({ headers }: IncomingMessage): Record<string, string> {
+  if (!panelOrigin.test(headers.origin ?? '')) return {};
+  return {
+    'access-control-allow-origin': headers.origin!,
+    'access-control-allow-headers': 'content-type',
+    vary: 'origin',
+  };
+}
+
+async function answer(store: AuthStore, key: SigningKey, oidc: Oidc, request: IncomingMessage): Promise<Answer> {
   const url = new URL(request.url ?? '/', 'http://auth');
+  if (request.method === 'OPTIONS') return { status: 204, body: '' };
+  const signIn = await answerSignIn(oidc, request, url);
+  if (signIn !== undefined) return { type: 'text/html; charset=utf-8', ...signIn };
   switch (`${request.method} ${url.pathname}`) {
     case 'GET /readyz':
       return { status: 200, body: { ready: true } };
@@ -57,6 +82,26 @@ async function answer(store: AuthStore, key: SigningKey, request: IncomingMessag
   if (userId === undefined) return { status: 404, body: { error: 'not found' } };
   if (!uuid.test(userId)) throw new BadRequest('the user id is not a UUID');
   return { status: 200, body: userRights(store, userId, Date.now()) };
+}
+
+async function answerSignIn(oidc: Oidc, request: IncomingMessage, url: URL): Promise<OidcAnswer | undefined> {
+  const issuer = `http://127.0.0.1:${request.socket.localPort}`;
+  switch (`${request.method} ${url.pathname}`) {
+    case 'GET /.well-known/openid-configuration':
+      return oidc.discovery(issuer);
+    case 'GET /authorize':
+      return oidc.authorize(
+        url.searchParams,
+        /(?:^|; )sid=([\w-]{43})/.exec(request.headers.cookie ?? '')?.[1],
+        issuer,
+      );
+    case 'POST /authorize':
+      return oidc.choose(new URLSearchParams(await readText(request)), issuer);
+    case 'POST /token':
+      return oidc.token(new URLSearchParams(await readText(request)), issuer);
+    default:
+      return undefined;
+  }
 }
 
 function listUsers(store: AuthStore, query: URLSearchParams): object {
@@ -94,7 +139,7 @@ function isWhole(value: unknown): value is number {
   return Number.isInteger(value);
 }
 
-async function readBody(request: IncomingMessage): Promise<Record<string, unknown>> {
+async function readText(request: IncomingMessage): Promise<string> {
   const chunks: Buffer[] = [];
   let bytes = 0;
   for await (const chunk of request as AsyncIterable<Buffer>) {
@@ -102,9 +147,14 @@ async function readBody(request: IncomingMessage): Promise<Record<string, unknow
     if (bytes > bodyBytesMax) throw new BadRequest(`the body is larger than ${bodyBytesMax} bytes`);
     chunks.push(chunk);
   }
+  return Buffer.concat(chunks).toString();
+}
+
+async function readBody(request: IncomingMessage): Promise<Record<string, unknown>> {
+  const text = await readText(request);
   let body: unknown;
   try {
-    body = JSON.parse(Buffer.concat(chunks).toString());
+    body = JSON.parse(text);
   } catch {
     throw new BadRequest('the body is not JSON');
   }

@@ -45,7 +45,8 @@ export function customerAdminService(
     },
     async getCustomer(call, { userId }) {
       const customer = await getCustomer(contextOf(call), { userId: userId.toLowerCase() });
-      const charged = new Set(customer.subscriptions.map(({ paymentMethodId, endedAt }) => endedAt ?? paymentMethodId));
+      const open = customer.subscriptions.filter(({ endedAt }) => endedAt === null);
+      const charged = new Set(open.map(({ paymentMethodId }) => paymentMethodId));
       return {
         customer: {
           userId: customer.userId,

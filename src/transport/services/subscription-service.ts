@@ -68,7 +68,6 @@ export function subscriptionService(
       const subscription = await resumeSubscription(contextOf(call), {
         requestId,
         subscriptionId: subscriptionId.toLowerCase(),
-        reason: '',
       });
       return { subscription: toSubscriptionMessage(subscription) };
     },

@@ -1,0 +1,105 @@
+import { useState } from 'react';
+import { Button, Group, SegmentedControl, Text } from '@mantine/core';
+import { useInfiniteQuery } from '@connectrpc/connect-query';
+import {
+  AttemptState,
+  PaymentAdminService,
+  WebhookEventState,
+  type WebhookEvent,
+} from '@cinema-billing/gen/billing/admin/v1/payment_admin_service_pb.ts';
+import { useSearchParams } from 'wouter';
+import { byPageToken, MoreButton } from '../parts/pages-of.tsx';
+import { ReplayDialog } from '../parts/payment-dialogs.tsx';
+import { PaymentRows } from '../parts/payment-rows.tsx';
+import { Empty, Loaded, PageHead } from '../parts/states.tsx';
+import { useSettings } from '../settings.tsx';
+
+/** What the address says, so that the overview can link to each queue. */
+type Queue = 'all' | 'unknown' | 'parked' | 'orphan' | 'quarantine';
+
+export default function Payments() {
+  const { t } = useSettings();
+  const [search, setSearch] = useSearchParams();
+  const queue = (search.get('queue') ?? 'all') as Queue;
+  return (
+    <>
+      <PageHead title={t('payments')} />
+      <div className="table-scroll filters">
+        <SegmentedControl
+          aria-label={t('status')}
+          value={queue}
+          onChange={(value) => setSearch(value === 'all' ? {} : { queue: value })}
+          data={[
+            { value: 'all', label: t('queueAll') },
+            { value: 'unknown', label: t('queueUnknown') },
+            { value: 'parked', label: t('queueParked') },
+            { value: 'orphan', label: t('queueOrphan') },
+            { value: 'quarantine', label: t('queueQuarantine') },
+          ]}
+        />
+      </div>
+      {queue === 'orphan' && <Notices state={WebhookEventState.ORPHAN} />}
+      {queue === 'quarantine' && <Notices state={WebhookEventState.QUARANTINED} />}
+      {queue === 'all' && <PaymentList attemptState={AttemptState.UNSPECIFIED} />}
+      {queue === 'unknown' && <PaymentList attemptState={AttemptState.UNKNOWN} />}
+      {queue === 'parked' && <PaymentList attemptState={AttemptState.PARKED} />}
+    </>
+  );
+}
+
+function PaymentList({ attemptState }: { readonly attemptState: AttemptState }) {
+  const query = useInfiniteQuery(PaymentAdminService.method.listPayments, { attemptState, pageToken: '' }, byPageToken);
+  return (
+    <Loaded query={query}>
+      {({ pages }) => (
+        <section className="card">
+          <PaymentRows payments={pages.flatMap(({ payments }) => payments)} withUser />
+          <MoreButton query={query} />
+        </section>
+      )}
+    </Loaded>
+  );
+}
+
+function Notices({ state }: { readonly state: WebhookEventState }) {
+  const { t } = useSettings();
+  const query = useInfiniteQuery(PaymentAdminService.method.listWebhookEvents, { state, pageToken: '' }, byPageToken);
+  return (
+    <Loaded query={query}>
+      {({ pages }) => {
+        const events = pages.flatMap(({ events }) => events);
+        return (
+          <section className="card">
+            {events.length === 0 && <Empty>{t('none')}</Empty>}
+            {events.map((event) => (
+              <NoticeLine key={`${event.provider} ${event.providerEventId}`} event={event} />
+            ))}
+            <MoreButton query={query} />
+          </section>
+        );
+      }}
+    </Loaded>
+  );
+}
+
+function NoticeLine({ event }: { readonly event: WebhookEvent }) {
+  const { t, date, may } = useSettings();
+  const [isOpen, setIsOpen] = useState(false);
+  return (
+    <Group justify="space-between" py="sm" className="line">
+      <div>
+        <Text fw={600}>{event.type}</Text>
+        <Text size="sm" c="dimmed" className="wrap">
+          {date(event.receivedAt)} · <span className="mono">{event.providerPaymentId || event.providerEventId}</span>
+        </Text>
+        <Text size="sm" className="wrap">
+          {event.note}
+        </Text>
+      </div>
+      <Button size="xs" variant="default" disabled={!may('support')} onClick={() => setIsOpen(true)}>
+        {t('replay')}
+      </Button>
+      {isOpen && <ReplayDialog event={event} onClose={() => setIsOpen(false)} />}
+    </Group>
+  );
+}
