@@ -97,19 +97,20 @@ function Explained({ explained }: { readonly explained: ExplainPaymentResponse }
   );
 }
 
+/** Periods are counted from 1 here, as people count; the contract counts from 0. */
 function Why({ explained: { payment: admin, due, subscription } }: { readonly explained: ExplainPaymentResponse }) {
   const { t, date } = useSettings();
   const { id, periodStart, periodEnd } = admin!.payment!;
   return (
     <section className="card">
       <Text size="lg" fw={600}>
-        {t(`due_${due?.kind ?? 0}` as Word, { cycle: due?.cycle ?? 0 })}
+        {t(`due_${due?.kind ?? 0}` as Word, { cycle: (due?.cycle ?? 0) + 1 })}
       </Text>
       {due?.anchorAt && periodStart && (
         <Text mt={4}>
           {t('periodMath', {
             anchor: date(due.anchorAt),
-            anchorCycle: due.anchorCycle,
+            anchorCycle: due.anchorCycle + 1,
             zone: due.billingTimeZone,
             start: date(periodStart),
             end: date(periodEnd),
