@@ -55,7 +55,11 @@ export function ActionDialog(props: Props) {
     onSuccess: async () => {
       onClose();
       onDone?.();
-      await queries.invalidateQueries({ predicate: ({ queryKey }) => queryKey[0] !== 'preview' });
+      await queries.invalidateQueries({
+        predicate: ({ queryKey }) => queryKey[0] !== 'preview',
+        // A page that is being left may show what is gone by now: only the next one asks again.
+        refetchType: onDone ? 'none' : 'active',
+      });
     },
   });
   const isRefused = preview.error !== null;
