@@ -2,8 +2,9 @@ import { randomUUID } from 'node:crypto';
 import test from 'ava';
 import { PaymentMethodService } from '@cinema-billing/gen/billing/v1/payment_method_service_pb.ts';
 import { PaymentStatus } from '@cinema-billing/gen/billing/v1/payment_pb.ts';
-import { SubscriptionStatus } from '@cinema-billing/gen/billing/v1/subscription_pb.ts';
+import { SubscriptionEventKind, SubscriptionStatus } from '@cinema-billing/gen/billing/v1/subscription_pb.ts';
 import { grpcClient, RpcError } from '../cli/grpc-client.ts';
+import { waitUntil } from '../testing/wait-until.ts';
 import { startWorld, type World } from '../testing/world.ts';
 
 let world: World;
@@ -60,6 +61,28 @@ test.serial('a viewer sees their own methods and payments, and nobody else’s',
   t.deepEqual(endingSubscriptionIds, [subscriptionId]);
   t.deepEqual((await methods.listPaymentMethods({}, { token })).paymentMethods, []);
 });
+
+test.serial(
+  'a recovery after the grace says in the history that time was forgiven before it says renewed',
+  async (t) => {
+    const methods = grpcClient(PaymentMethodService, world.service.grpcAddress);
+    const { subscriptions } = world.clients();
+    const viewers = [await world.subscriber(softLater), await world.subscriber(softLater)];
+    await world.advance({ days: 40 });
+    for (const { token, subscriptionId } of viewers) {
+      const { checkout } = await methods.startPaymentMethodSetup(
+        { requestId: randomUUID(), subscriptionId },
+        { token },
+      );
+      await world.paymentSystem.pay(checkout!.url);
+      const events = await waitUntil('the recovery', async () => {
+        const history = await subscriptions.listSubscriptionEvents({ subscriptionId }, { token });
+        return history.events[0]!.kind === SubscriptionEventKind.RENEWED && history.events;
+      });
+      t.is(events[1]!.kind, SubscriptionEventKind.PERIOD_FORGIVEN);
+    }
+  },
+);
 
 test.serial('another method pays what is owed at once; the deadlines had stayed and are gone', async (t) => {
   const methods = grpcClient(PaymentMethodService, world.service.grpcAddress);

@@ -172,11 +172,12 @@ async function storeHistory(
   changes: readonly SubscriptionChange[],
   now: Temporal.Instant,
 ): Promise<void> {
+  // Lines of the same instant are read in the order of their ids, which is no order within a millisecond.
   await sql`
     insert into subscription_event
       (id, subscription_id, user_id, kind, reason, before, after, actor_kind, actor_id, occurred_at)
     select *, ${ctx.actor.kind}::text, ${ctx.actor.id}::text, ${now.toString()}::timestamptz from unnest(
-      ${changes.map(() => newId())}::uuid[],
+      ${changes.map(() => newId()).sort()}::uuid[],
       ${changes.map(({ after }) => after.id)}::uuid[],
       ${changes.map(({ after }) => after.userId)}::uuid[],
       ${changes.map(({ kind }) => kind)}::text[],
