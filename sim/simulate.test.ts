@@ -4,7 +4,7 @@ import { createTestDatabase } from '../src/testing/database.ts';
 import { startTestNats } from '../src/testing/nats.ts';
 import { holds } from './checks.ts';
 import type { SimulatedSystem } from './simulated-system.ts';
-import { simulate, type Simulation, type SimulationOptions } from './simulate.ts';
+import { lookAt, simulate, type Simulation, type SimulationOptions } from './simulate.ts';
 
 const testMaxMs = 5 * 60_000;
 
@@ -19,6 +19,20 @@ async function live(options: Pick<SimulationOptions, 'users' | 'months' | 'seed'
     await database.drop();
   }
 }
+
+test('no two looks are so far apart that the jitter of a retry chooses between them', (t) => {
+  const [years, dunningDays, jitterMaxHours] = [5, 14, 6];
+  const hours = Array.from({ length: years * 365 }, (_, day) => lookAt(day).epochMilliseconds / 3_600_000);
+  for (const [day, hour] of hours.entries()) {
+    for (const later of hours.slice(day + 1, day + 2 + dunningDays)) {
+      const pastWholeDays = (later - hour) % 24;
+      t.true(
+        pastWholeDays === 0 || pastWholeDays >= jitterMaxHours,
+        `${lookAt(day).toString()} and ${later - hour} h later`,
+      );
+    }
+  }
+});
 
 test.serial('twenty viewers live for half a year, and nothing that can be seen from outside is wrong', async (t) => {
   t.timeout(testMaxMs);

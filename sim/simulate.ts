@@ -25,8 +25,15 @@ export interface Simulation {
   readonly checks: readonly Check[];
 }
 
+const firstDay = Temporal.PlainDate.from('2027-01-29');
 /** Half past two at night does not exist when summer time begins, and does twice when it ends. */
-const begin = Temporal.ZonedDateTime.from(`2027-01-29T02:30[${billingTimeZone}]`);
+const inSummer = Temporal.PlainTime.from('02:30');
+/**
+ * Retries have up to six hours of jitter, which comes from random ids. An hour more between two looks, as half past two
+ * would have it when summer time ends, makes some of them due by the first look and some by the next; seven hours do not.
+ */
+const inWinter = Temporal.PlainTime.from('08:30');
+const winterOffset = '+01:00';
 const concurrencyMax = 8;
 
 /**
@@ -36,16 +43,15 @@ const concurrencyMax = 8;
  */
 export async function simulate(options: SimulationOptions): Promise<Simulation> {
   const { users, months, seed, progress } = options;
-  const end = begin.add({ months });
-  const days = begin.until(end, { largestUnit: 'day' }).days;
+  const days = firstDay.until(firstDay.add({ months }), { largestUnit: 'day' }).days;
   const viewers = Array.from({ length: users }, (_, number) =>
     createViewer(number, viewerId(seed, number), createRandom(`${seed} ${number}`), days),
   );
-  const system = await startSimulatedSystem({ ...options, at: begin.toInstant() });
+  const system = await startSimulatedSystem({ ...options, at: lookAt(0).toInstant() });
   try {
     const byId = new Map(viewers.map((viewer) => [viewer.userId, viewer]));
     for (let day = 0; day < days; day++) {
-      const at = begin.add({ days: day });
+      const at = lookAt(day);
       await system.moveTo(at.toInstant());
       await live(system, byId, viewers, day, at.toInstant());
       if (at.day === at.daysInMonth) progress(await stateOfThings(system, at));
@@ -57,6 +63,13 @@ export async function simulate(options: SimulationOptions): Promise<Simulation> 
   } finally {
     await system.stop();
   }
+}
+
+/** When a day is looked at, counted from the first: the days on which summer time begins and ends still go by the time of their midnight. */
+export function lookAt(day: number): Temporal.ZonedDateTime {
+  const date = firstDay.add({ days: day });
+  const isWinter = date.toZonedDateTime(billingTimeZone).offset === winterOffset;
+  return date.toZonedDateTime({ timeZone: billingTimeZone, plainTime: isWinter ? inWinter : inSummer });
 }
 
 /** Everybody whose time has come acts once. */
