@@ -12,7 +12,8 @@ import { SubscriptionService } from '@cinema-billing/gen/billing/v1/subscription
 import { WebhookService } from '@cinema-billing/gen/billing/v1/webhook_service_pb.ts';
 import { SandboxService } from '@cinema-billing/gen/billing/sandbox/v1/sandbox_service_pb.ts';
 import { sql } from 'kysely';
-import type { Config } from './config/config.ts';
+import { ConfigError, type Config } from './config/config.ts';
+import type { PaymentConfig } from './config/payment-config.ts';
 import { setSandboxClock } from './db/clock.ts';
 import { describeDatabaseError } from './db/database-error.ts';
 import { migrateDatabase } from './db/migrate.ts';
@@ -29,6 +30,8 @@ import { detachMethods } from './payments/detach-methods.ts';
 import type { PaymentProvider } from './payments/provider.ts';
 import { createStripeProvider } from './payments/providers/stripe/stripe-provider.ts';
 import { createYookassaProvider } from './payments/providers/yookassa/yookassa-provider.ts';
+import { findUnconfigured } from './payments/find-unconfigured.ts';
+import type { PaymentProviders } from './payments/providers.ts';
 import { sendRefunds } from './payments/send-refunds.ts';
 import { renewalLanes, renewDue } from './renewals/renew-due.ts';
 import { startTicker, type Ticker } from './renewals/ticker.ts';
@@ -72,12 +75,12 @@ const drainMs = 8_000;
 
 /**
  * Builds the service from its configuration: the only place that constructs things. Throws when Auth's keys cannot be
- * had.
+ * had, and ConfigError when a currency is given to a payment system that does not take it.
  */
 export async function createApp(config: Config, log: Logger): Promise<App> {
+  const { providers, sandbox } = openPaymentSystems(config);
   const tokenKeys = await openTokenKeys(config, log);
   const orm = await openDatabase({ url: config.databaseUrl, entities });
-  const { provider, sandbox } = openPaymentSystem(config);
   const relay = config.roles.has('relay')
     ? createRelay({ databaseUrl: config.databaseUrl, orm, natsUrl: config.natsUrl, log })
     : undefined;
@@ -95,8 +98,8 @@ export async function createApp(config: Config, log: Logger): Promise<App> {
     log: call?.log ?? log,
     traceparent: call?.traceparent ?? '',
     wake,
-    providers: new Map([[provider.name, provider]]),
-    defaultProvider: provider.name,
+    providers,
+    providerOfCurrency: config.providerOfCurrency,
     leaseMarginHours: config.leaseMarginHours,
     billingTimeZone: config.timeZone,
     secret: config.secret,
@@ -112,6 +115,9 @@ export async function createApp(config: Config, log: Logger): Promise<App> {
       await migrateDatabase(config.databaseUrl);
       await assertDurable(orm);
       if (sandbox !== undefined) await startSandboxClock(orm, sandbox, log);
+      for (const owner of await findUnconfigured(orm.em, providers)) {
+        log.error(owner, 'methods that were saved at this payment system cannot be charged: it is not configured');
+      }
       const ports = (await transport?.start()) ?? { httpPort: 0, grpcPort: 0 };
       relay?.start();
       for (const [name, work, lanes] of loops(config, contextFor))
@@ -130,12 +136,27 @@ export async function createApp(config: Config, log: Logger): Promise<App> {
   };
 }
 
-/** The payment system of the configuration: a new one is a line here. Only the sandbox has a clock to move. */
-function openPaymentSystem({ payment }: Config): { provider: PaymentProvider; sandbox?: SandboxProvider } {
-  if (payment.provider === 'stripe') return { provider: createStripeProvider(payment) };
-  if (payment.provider === 'yookassa') return { provider: createYookassaProvider(payment) };
-  const sandbox = createSandboxProvider(payment);
-  return { provider: sandbox, sandbox };
+/** The payment systems of the configuration. Only the sandbox, which stands alone, has a clock to move. */
+function openPaymentSystems(config: Config): { providers: PaymentProviders; sandbox: SandboxProvider | undefined } {
+  let sandbox: SandboxProvider | undefined;
+  const open = (payment: PaymentConfig): PaymentProvider => {
+    switch (payment.provider) {
+      case 'stripe':
+        return createStripeProvider(payment);
+      case 'yookassa':
+        return createYookassaProvider(payment);
+      case 'sandbox':
+        return (sandbox = createSandboxProvider(payment));
+    }
+  };
+  const providers: PaymentProviders = new Map<string, PaymentProvider>(
+    config.payments.map((payment) => [payment.provider, open(payment)]),
+  );
+  const problems = [...config.providerOfCurrency]
+    .filter(([currency, name]) => !providers.get(name)?.capabilities.takesCurrency(currency))
+    .map(([currency, name]) => `PAYMENT_PROVIDER_BY_CURRENCY: ${name} does not take ${currency}`);
+  if (problems.length > 0) throw new ConfigError(problems);
+  return { providers, sandbox };
 }
 
 function routes(contextOf: (call: Call) => AppContext, sandbox: SandboxProvider | undefined): Router {
@@ -165,8 +186,8 @@ function loops(config: Config, contextFor: (actor: Actor) => AppContext): Loop[]
   const contextOf = (id: string) => contextFor({ kind: 'system', id });
   const found: Loop[] = [];
   if (config.roles.has('api')) {
-    const ctx = contextFor({ kind: 'provider', id: config.payment.provider });
-    found.push(['webhooks', () => processWebhookEvents(ctx), 1]);
+    const webhooks = contextOf('webhooks');
+    found.push(['webhooks', () => processWebhookEvents(webhooks), 1]);
   }
   if (config.roles.has('renewals')) {
     const [renewals, sweeper, transitions] = [contextOf('renewals'), contextOf('sweeper'), contextOf('transitions')];

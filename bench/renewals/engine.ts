@@ -25,6 +25,7 @@ const provider: PaymentProvider = {
     canCancelPending: true,
     canCloseCheckout: true,
     canDetachMethod: true,
+    takesCurrency: () => true,
   },
   charge: ({ reference, amount }) =>
     Promise.resolve({ kind: 'succeeded', providerPaymentId: `pay_${reference}`, amount, method: undefined }),
@@ -51,7 +52,7 @@ async function main({ databaseUrl, dueCount }: SideInput): Promise<SideAnswer> {
     traceparent: '',
     wake: () => undefined,
     providers: new Map([[provider.name, provider]]),
-    defaultProvider: provider.name,
+    providerOfCurrency: new Map(),
     leaseMarginHours: 72,
     billingTimeZone: 'UTC',
     secret: 'of the bench',

@@ -62,6 +62,8 @@ export interface ProviderCapabilities {
   readonly canCloseCheckout: boolean;
   /** Whether `detachMethod` makes the provider forget; where not, forgetting its id is all there is. */
   readonly canDetachMethod: boolean;
+  /** Whether it can charge in the currency, an ISO 4217 code. */
+  takesCurrency(currencyCode: string): boolean;
   /** How long a checkout page stays open. */
   readonly checkoutTtlMs: number;
   /** How many calls may be under way at once. */

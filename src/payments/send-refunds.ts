@@ -8,7 +8,7 @@ import type { Money } from '../lib/money.ts';
 import { attemptLeaseMs, nextCheckAfter } from './attempt-rows.ts';
 import { mapBounded } from './call-provider.ts';
 import { NotExecuted, RequestRefused, type PaymentProvider, type RefundOutcome } from './provider.ts';
-import { providerNamed, type PaymentsContext } from './providers.ts';
+import { findProviderOf, notConfigured, type PaymentsContext } from './providers.ts';
 
 const batchMax = 100;
 const concurrencyMax = 8;
@@ -64,8 +64,10 @@ async function claimRefunds(ctx: PaymentsContext): Promise<RefundRow[]> {
 }
 
 async function sendRefund(ctx: PaymentsContext, refund: RefundRow): Promise<void> {
-  const provider = providerNamed(ctx, refund.provider);
+  const owner = { provider: refund.provider, merchantAccount: refund.merchant_account };
+  const provider = findProviderOf(ctx, owner);
   const facts = { refund: refund.id, provider: refund.provider, providerPayment: refund.provider_payment_id };
+  if (!provider) return ctx.log.error(facts, `refund waits: ${notConfigured(owner)}`);
   try {
     const outcome = await callRefund(provider, refund);
     failPoint('refund.after-call');

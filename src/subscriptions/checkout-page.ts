@@ -3,7 +3,7 @@ import { inTransaction, type EntityManager } from '../db/orm.ts';
 import { BillingError } from '../lib/billing-error.ts';
 import { markSent, type AttemptRow } from '../payments/attempt-rows.ts';
 import type { CheckoutPage } from '../payments/provider.ts';
-import { providerNamed, type PaymentsContext } from '../payments/providers.ts';
+import { providerOf, type PaymentsContext } from '../payments/providers.ts';
 import { lockSubscriptions, type SubscriptionsContext } from './subscription-rows.ts';
 import type { SubscriptionState } from './subscription.ts';
 
@@ -24,7 +24,7 @@ export async function openPage(ctx: PaymentsContext, attempt: AttemptRow): Promi
     if (!sendable.has(attempt.id)) throw subscriptionChanged();
   }
   try {
-    return await providerNamed(ctx, attempt.provider).startCheckout({
+    return await providerOf(ctx, attempt).startCheckout({
       mode: attempt.amount.amountMinor === 0n ? 'setup' : 'payment',
       idempotencyKey: attempt.idempotencyKey,
       reference: attempt.id,

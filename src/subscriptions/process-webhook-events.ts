@@ -36,7 +36,8 @@ export async function processWebhookEvents(ctx: SubscriptionsContext & PaymentsC
   const events = await claimEvents(ctx);
   await mapBounded(events, concurrencyMax, async (event) => {
     try {
-      const processed = await processEvent(ctx, event);
+      const told = { ...ctx, actor: { kind: 'provider', id: event.provider } } as const;
+      const processed = await processEvent(told, event);
       if (processed) await finishEvent(ctx, event, processed);
       else if (isYoung(event)) await releaseEvent(ctx, event);
       else await giveUp(ctx, event, 'its payment could not be settled for a day');

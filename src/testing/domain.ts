@@ -24,7 +24,7 @@ export async function openDomain(world: World): Promise<Domain> {
     traceparent: '',
     wake: () => undefined,
     providers: new Map([[provider.name, provider]]),
-    defaultProvider: provider.name,
+    providerOfCurrency: new Map(),
     leaseMarginHours: 72,
     billingTimeZone: 'UTC',
     secret: 'a secret of the tests',

@@ -62,6 +62,7 @@ export function createSandboxProvider(options: SandboxProviderOptions): SandboxP
       canCancelPending: true,
       canCloseCheckout: true,
       canDetachMethod: true,
+      takesCurrency: () => true,
       checkoutTtlMs: 23 * hourMs,
       maxConcurrency: concurrencyMax,
       callDeadlineMs,

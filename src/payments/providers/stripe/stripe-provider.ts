@@ -55,6 +55,7 @@ export function createStripeProvider(options: StripeProviderOptions): PaymentPro
       canCancelPending: true,
       canCloseCheckout: true,
       canDetachMethod: true,
+      takesCurrency: (currencyCode) => stripeAmount({ currencyCode, amountMinor: 1n }) !== undefined,
       checkoutTtlMs: 24 * hourMs,
       maxConcurrency: 16,
       callDeadlineMs,

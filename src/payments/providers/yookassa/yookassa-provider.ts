@@ -63,6 +63,7 @@ export function createYookassaProvider(options: YookassaProviderOptions): Paymen
       canCancelPending: false,
       canCloseCheckout: false,
       canDetachMethod: false,
+      takesCurrency: (currencyCode) => yookassaAmount({ currencyCode, amountMinor: 1n }) !== undefined,
       checkoutTtlMs: hourMs,
       maxConcurrency: 16,
       callDeadlineMs,
