@@ -25,7 +25,7 @@ import { openJwks } from './identity/jwks.ts';
 import { fixedKey, type TokenKeys } from './identity/token-keys.ts';
 import { createTokenVerifier } from './identity/verify-token.ts';
 import { createRelay, type Relay } from './outbox/relay.ts';
-import { createSandboxProvider, type SandboxProvider } from './payments/providers/sandbox/sandbox-provider.ts';
+import { createSandboxProvider } from './payments/providers/sandbox/sandbox-provider.ts';
 import { detachMethods } from './payments/detach-methods.ts';
 import type { PaymentProvider } from './payments/provider.ts';
 import { createStripeProvider } from './payments/providers/stripe/stripe-provider.ts';
@@ -39,6 +39,8 @@ import { followAttempts } from './subscriptions/follow-attempts.ts';
 import { processWebhookEvents } from './subscriptions/process-webhook-events.ts';
 import { rollOutFeatures } from './subscriptions/roll-out-features.ts';
 import { runTransitions } from './subscriptions/run-transitions.ts';
+import type { SandboxControl } from './sandbox/advance-clock.ts';
+import { createDoubleControl } from './sandbox/double-control.ts';
 import type { SubscribeContext } from './subscriptions/subscribe.ts';
 import { createAdminSite, type AdminSite } from './transport/admin-site.ts';
 import type { Call } from './transport/call.ts';
@@ -59,8 +61,8 @@ import { webhookService } from './transport/services/webhook-service.ts';
 /** The whole service, not yet listening. */
 export interface App {
   readonly orm: MikroORM;
-  /** The sandbox payment system, whose clock goes with the service's; undefined with a live one. */
-  readonly sandbox: SandboxProvider | undefined;
+  /** The clock of the sandbox payment system, or of a double, which goes with the service's; undefined with a live one. */
+  readonly sandbox: SandboxControl | undefined;
   /** What use cases run with when nobody called: for tests, loops and the operator's tool. */
   contextFor(actor: Actor): AppContext;
   /** Migrates, listens and starts the loops of the configured roles. */
@@ -136,19 +138,23 @@ export async function createApp(config: Config, log: Logger): Promise<App> {
   };
 }
 
-/** The payment systems of the configuration. Only the sandbox, which stands alone, has a clock to move. */
-function openPaymentSystems(config: Config): { providers: PaymentProviders; sandbox: SandboxProvider | undefined } {
-  let sandbox: SandboxProvider | undefined;
+/** The payment systems of the configuration. Only the sandbox, which stands alone, and doubles have a clock to move. */
+function openPaymentSystems(config: Config): { providers: PaymentProviders; sandbox: SandboxControl | undefined } {
+  let sandbox: SandboxControl | undefined;
   const open = (payment: PaymentConfig): PaymentProvider => {
     switch (payment.provider) {
       case 'stripe':
         return createStripeProvider(payment);
       case 'yookassa':
         return createYookassaProvider(payment);
-      case 'sandbox':
-        return (sandbox = createSandboxProvider(payment));
+      case 'sandbox': {
+        const provider = createSandboxProvider(payment);
+        sandbox = provider;
+        return provider;
+      }
     }
   };
+  if (config.sandboxActivityUrl !== undefined) sandbox = createDoubleControl(config.sandboxActivityUrl);
   const providers: PaymentProviders = new Map<string, PaymentProvider>(
     config.payments.map((payment) => [payment.provider, open(payment)]),
   );
@@ -159,7 +165,7 @@ function openPaymentSystems(config: Config): { providers: PaymentProviders; sand
   return { providers, sandbox };
 }
 
-function routes(contextOf: (call: Call) => AppContext, sandbox: SandboxProvider | undefined): Router {
+function routes(contextOf: (call: Call) => AppContext, sandbox: SandboxControl | undefined): Router {
   const router = createRouter();
   router.add(PlanService, planService(contextOf));
   router.add(SubscriptionService, subscriptionService(contextOf));
@@ -259,7 +265,7 @@ async function assertDurable(orm: MikroORM): Promise<void> {
 }
 
 /** The first start of a sandbox sets its clock to the present; from then on it flows and can be moved forward. */
-async function startSandboxClock(orm: MikroORM, provider: SandboxProvider, log: Logger): Promise<void> {
+async function startSandboxClock(orm: MikroORM, provider: SandboxControl, log: Logger): Promise<void> {
   const now = await inTransaction(orm.em, async (tx) => {
     const { rows } = await sql<{ now: string; running: boolean | null }>`
       select business_now()::text as now, (select running from sandbox_clock) as running

@@ -44,6 +44,9 @@ const mayImport: Record<string, string[]> = {
   ],
   'local/payment-system': ['lib'],
   'local/auth-double': ['lib'],
+  'local/double': [],
+  'local/stripe-double': ['local/double'],
+  'local/yookassa-double': ['local/double'],
   local: ['cli', 'config', 'db', 'lib'],
   // The operator's tool asks the ledger directly, on an app that does not listen.
   cli: ['', 'subscriptions', 'ledger', 'db', 'config', 'lib'],

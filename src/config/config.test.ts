@@ -191,6 +191,19 @@ test('several payment systems stand beside one another in order, and currencies 
   );
 });
 
+test('a clock beside a payment system is refused where real money could move', (t) => {
+  const url = 'http://127.0.0.1:9000/double/activity';
+  const local = { ...complete, BILLING_SANDBOX_ACTIVITY_URL: url };
+  t.is(readConfig(local).sandboxActivityUrl, url);
+  t.is(readConfig(complete).sandboxActivityUrl, undefined);
+  const live = { ...local, PAYMENT_PROVIDER: 'yookassa', YOOKASSA_SHOP_ID: '1', YOOKASSA_SECRET_KEY: 'k' };
+  const problems = problemsOf({ ...live, YOOKASSA_RETURN_URL: 'https://cinema.example/', NODE_ENV: 'production' });
+  t.true(problems.includes('BILLING_SANDBOX_ACTIVITY_URL is refused with NODE_ENV=production'));
+  t.true(problems.some((problem) => problem.includes('it is for doubles, not for real money')));
+  const away = { ...local, BILLING_SANDBOX_ACTIVITY_URL: 'http://doubles.example/activity' };
+  t.regex(problemsOf(away).join(), /not for real money/);
+});
+
 test('the public key comes from exactly one place, and is PEM', (t) => {
   const { BILLING_AUTH_PUBLIC_KEY: _, ...without } = complete;
   const both = problemsOf({ ...complete, BILLING_AUTH_PUBLIC_KEY_FILE: '/etc/auth.pem' });

@@ -53,6 +53,11 @@ export interface Config extends PaymentsConfig {
         readonly sandboxAuthUrl: string | undefined;
       }
     | undefined;
+  /**
+   * Where the double of a payment system tells what it has to do: with it the sandbox's clock is there, beside a
+   * payment system that is not the sandbox.
+   */
+  readonly sandboxActivityUrl: string | undefined;
   /** Calls per second and caller; 0 for no limit. */
   readonly rateLimits: {
     readonly viewerPerS: number;
@@ -73,6 +78,8 @@ export class ConfigError extends Error {
 }
 
 type Environment = Readonly<Record<string, string | undefined>>;
+
+const sandboxVariable = 'BILLING_SANDBOX_ACTIVITY_URL';
 
 /** Reads the environment of this process. Throws ConfigError. */
 export function loadConfig(): Config {
@@ -112,6 +119,7 @@ export function readConfig(env: Environment): Config {
     tls: read.tls('BILLING_TLS_CERT_FILE', 'BILLING_TLS_KEY_FILE'),
     corsOrigins: read.origins('BILLING_CORS_ORIGINS'),
     admin: read.admin(),
+    sandboxActivityUrl: read.optional(sandboxVariable) && read.url(sandboxVariable, ['http:']),
     rateLimits: {
       viewerPerS: read.integer('BILLING_RATE_LIMIT_VIEWER_PER_S', 20, 0, 100_000),
       operatorPerS: read.integer('BILLING_RATE_LIMIT_OPERATOR_PER_S', 50, 0, 100_000),
@@ -128,10 +136,21 @@ export function readConfig(env: Environment): Config {
   if (env['NODE_ENV'] === 'production') {
     refuseWeakSecret('BILLING_SECRET', [config.secret], problems);
   }
+  if (config.sandboxActivityUrl !== undefined) refuseRealMoney(config, env, problems);
   if (problems.length > 0) throw new ConfigError(problems);
   Object.freeze(config.auth);
   Object.freeze(config.rateLimits);
   return Object.freeze(config);
+}
+
+/** Whoever moves the clock moves money: only where all of it is a double's. */
+function refuseRealMoney({ payments, sandboxActivityUrl }: Config, env: Environment, problems: string[]): void {
+  if (env['NODE_ENV'] === 'production') problems.push(`${sandboxVariable} is refused with NODE_ENV=production`);
+  const urls = [...payments.map(({ baseUrl }) => baseUrl), sandboxActivityUrl ?? ''];
+  const isHere = (url: string) => ['127.0.0.1', 'localhost', '[::1]'].includes(URL.parse(url)?.hostname ?? '');
+  if (!urls.every(isHere)) {
+    problems.push(`${sandboxVariable} needs payment systems on this machine: it is for doubles, not for real money`);
+  }
 }
 
 function refuseWeakSecret(name: string, secrets: readonly string[], problems: string[]): void {

@@ -75,14 +75,16 @@ async function sendRefund(ctx: PaymentsContext, refund: RefundRow): Promise<void
       ctx.log.error(facts, 'refund is open for too long: a person has to look');
       return settleRefund(ctx, refund, { state: 'FAILED', note: 'open for too long' });
     }
-    if (outcome.kind === 'pending') return ctx.log.info(facts, 'refund is under way at the provider');
+    if (outcome.kind === 'pending') {
+      ctx.log.info(facts, 'refund is under way at the provider');
+      return releaseRefund(ctx, refund.id);
+    }
     if (outcome.kind === 'failed') {
       ctx.log.error({ ...facts, reason: outcome.reason }, 'refund failed: a person has to look');
       return settleRefund(ctx, refund, { state: 'FAILED', note: outcome.reason });
     }
     ctx.log.info(facts, 'refunded');
     await settleRefund(ctx, refund, { state: 'SUCCEEDED', providerRefundId: outcome.providerRefundId });
-    failPoint('refund.after-commit');
   } catch (error) {
     // A refusal of a repeat says nothing about the first call.
     if (error instanceof RequestRefused && refund.tries === 0) {
@@ -91,6 +93,7 @@ async function sendRefund(ctx: PaymentsContext, refund: RefundRow): Promise<void
     }
     ctx.log.warn({ ...facts, err: error }, 'refund is not settled yet');
     if (error instanceof NotExecuted) await retrySoon(ctx, refund.id, error.retryAfterMs ?? retryMs);
+    else await releaseRefund(ctx, refund.id);
   }
 }
 
@@ -125,6 +128,7 @@ async function settleRefund(
     if (numAffectedRows !== 1n || result.state !== 'SUCCEEDED') return;
     await appendFacts(tx, [refundedFact(refund, result.providerRefundId)], now);
   });
+  failPoint('refund.after-commit');
 }
 
 function refundedFact(refund: RefundRow, providerRefundId: string): JournalFact {
@@ -144,6 +148,15 @@ function refundedFact(refund: RefundRow, providerRefundId: string): JournalFact 
 
 function amountOf(refund: RefundRow): Money {
   return { currencyCode: refund.currency_code, amountMinor: BigInt(refund.amount_minor) };
+}
+
+/** The call is over: what comes next needs no more than its time. */
+async function releaseRefund(ctx: PaymentsContext, id: string): Promise<void> {
+  await inTransaction(ctx.em, (tx) =>
+    sql`update refund set lease_until = clock_timestamp() where id = ${id} and state = 'PENDING'`.execute(
+      tx.getKysely(),
+    ),
+  );
 }
 
 async function retrySoon(ctx: PaymentsContext, id: string, afterMs: number): Promise<void> {

@@ -25,9 +25,16 @@ export interface PaymentSystemOptions {
   port?: number;
 }
 
-/** One for each charge to come, and what is done to every webhook. */
+export interface ScriptedStep {
+  outcome: ScriptStep['outcome'];
+  times?: number;
+  delay_ms?: number;
+}
+
+/** One for each charge and refund to come, and what is done to every webhook. */
 export interface CustomerScript {
-  charges: { outcome: ScriptStep['outcome']; times?: number; delay_ms?: number }[];
+  charges: ScriptedStep[];
+  refunds: ScriptedStep[];
   webhooks: WebhookFault | null;
 }
 

@@ -38,7 +38,7 @@ export function createApi(system: System): Api {
       case 'POST /v1/charges':
         return oncePerKey(request, path, (body, key) => chargeMethod(books, body, system.baseUrl, key));
       case 'POST /v1/refunds':
-        return oncePerKey(request, path, (body, key) => ({ line: refundPayment(books, body, key) }));
+        return oncePerKey(request, path, (body, key) => refundPayment(books, body, key));
     }
     const body = await withoutKey(system, request.method ?? '', url);
     await books.settled();

@@ -89,6 +89,8 @@ export interface Script {
   readonly customer_reference: string;
   /** One for each charge to come; when there are no more, the card decides. */
   readonly charges: readonly ScriptStep[];
+  /** One for each refund to come. */
+  readonly refunds?: readonly ScriptStep[];
   readonly webhooks: WebhookFault | null;
 }
 

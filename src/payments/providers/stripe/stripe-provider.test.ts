@@ -1,7 +1,7 @@
 import test from 'ava';
 import { chargeRequest, checkoutRequest, payOnPage } from '../../../testing/provider-contract/subject.ts';
 import { startStripeSubject } from '../../../testing/provider-contract/stripe-subject.ts';
-import type { DoubleCard } from '../../../testing/stripe-double/store.ts';
+import type { DoubleCard } from '../../../local/double/cards.ts';
 import { OutcomeUnknown, RequestRefused } from '../../provider.ts';
 import { createStripeProvider } from './stripe-provider.ts';
 

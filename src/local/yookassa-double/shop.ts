@@ -1,7 +1,9 @@
 import { randomUUID } from 'node:crypto';
+import type { DoubleCard } from '../double/cards.ts';
+import type { DoubleState } from '../double/state-file.ts';
+import type { Step, StepOutcome } from '../double/scripts.ts';
 import { invalid, YookassaRefusal } from './refusal.ts';
 
-export type DoubleCard = 'good' | 'no funds later' | 'stolen later' | 'needs customer' | 'error later';
 export type YookassaObject = { id: string; status: string } & Record<string, unknown>;
 type Body = Record<string, unknown>;
 
@@ -26,15 +28,29 @@ export interface Shop {
   readonly payments: Map<string, YookassaObject>;
   readonly methods: Map<string, YookassaObject>;
   readonly refunds: Map<string, YookassaObject>;
-  create(call: string, body: Body): YookassaObject;
-  pay(id: string, card: DoubleCard): void;
+  create(call: string, body: Body, step: Step): YookassaObject;
+  /** False where there is nothing to pay. */
+  pay(id: string, card: DoubleCard): boolean;
+  cancel(id: string): boolean;
 }
 
-export function createShop(baseUrl: () => string): Shop {
-  const payments = new Map<string, YookassaObject>();
-  const methods = new Map<string, YookassaObject>();
-  const refunds = new Map<string, YookassaObject>();
-  const cards = new Map<string, DoubleCard>();
+/** What a scripted step makes of the card. */
+const scriptedCards: Partial<Record<StepOutcome, DoubleCard>> = {
+  ok: 'good',
+  charged_unanswered: 'good',
+  soft_decline: 'no funds later',
+};
+
+/** `tell`: an event of the object's. */
+export function createShop(
+  state: DoubleState,
+  baseUrl: () => string,
+  tell: (event: string, object: YookassaObject) => void,
+): Shop {
+  const payments = state.map<YookassaObject>('payments');
+  const methods = state.map<YookassaObject>('methods');
+  const refunds = state.map<YookassaObject>('refunds');
+  const cards = state.map<DoubleCard>('cards');
 
   const add = (map: Map<string, YookassaObject>, fields: Body & { status: string }): YookassaObject => {
     const added = { id: randomUUID(), created_at: new Date().toISOString(), ...fields };
@@ -50,7 +66,7 @@ export function createShop(baseUrl: () => string): Shop {
   };
   const shownMethod = ({ id, type, saved, title, card }: YookassaObject) => ({ id, type, saved, title, card });
 
-  function createPayment(body: Body): YookassaObject {
+  function createPayment(body: Body, as: DoubleCard | undefined): YookassaObject {
     const { amount, capture, description, metadata = {}, payment_method_id: methodId, confirmation } = body;
     if (capture !== true) throw invalid('this shop takes money in one stage', 'capture');
     if (typeof description === 'string' && description.length > 128) throw invalid('too long', 'description');
@@ -63,42 +79,51 @@ export function createShop(baseUrl: () => string): Shop {
     }
     const method = methods.get(String(methodId));
     if (method === undefined) throw invalid('Payment method doesn’t exist', 'payment_method_id');
-    const card = cards.get(method.id)!;
+    const card = as ?? cards.get(method.id)!;
     const reason = declineReasons[card];
     const shown = { payment_method: shownMethod(method) };
     if (reason !== undefined) {
       const details = { party: 'payment_network', reason };
-      return add(payments, { ...base, ...shown, status: 'canceled', cancellation_details: details });
+      const canceled = add(payments, { ...base, ...shown, status: 'canceled', cancellation_details: details });
+      tell('payment.canceled', canceled);
+      return canceled;
     }
     if (card === 'needs customer') {
       const payment = add(payments, { ...base, ...shown, status: 'pending' });
       return Object.assign(payment, { confirmation: pageOf(payment.id) });
     }
     const payment = add(payments, { ...base, ...shown, status: 'succeeded', paid: true, refundable: true });
+    tell('payment.succeeded', payment);
     if (card === 'error later') throw new YookassaRefusal(500, 'internal_server_error', 'Unknown result');
     return payment;
   }
 
-  function createRefund({ payment_id: id, amount, description }: Body): YookassaObject {
+  function createRefund({ payment_id: id, amount, description }: Body, isRefused: boolean): YookassaObject {
     const payment = payments.get(String(id));
     if (payment?.status !== 'succeeded') throw invalid('Payment doesn’t exist or is not paid', 'payment_id');
     const left = kopecks(payment['amount']) - kopecks(payment['refunded_amount'] ?? { value: '0.00' });
     if (kopecks(amount) > left) throw invalid('Refund amount is greater than what is left', 'amount');
     checkAmount(amount);
+    if (isRefused) {
+      const details = { party: 'yoo_money', reason: 'general_decline' };
+      return add(refunds, { payment_id: id, amount, description, status: 'canceled', cancellation_details: details });
+    }
     const back = kopecks(payment['amount']) - left + kopecks(amount);
     payment['refunded_amount'] = { value: `${back / 100n}.${String(back % 100n).padStart(2, '0')}`, currency: 'RUB' };
-    return add(refunds, { payment_id: id, amount, description, status: 'succeeded' });
+    const refund = add(refunds, { payment_id: id, amount, description, status: 'succeeded' });
+    tell('refund.succeeded', refund);
+    return refund;
   }
 
   return {
     payments,
     methods,
     refunds,
-    create(call, body) {
+    create(call, body, { outcome }) {
       const unknown = Object.keys(body).find((name) => !documented[call]?.includes(name));
       if (unknown !== undefined) throw invalid(`Unknown parameter ${unknown}`, unknown);
-      if (call === 'POST /payments') return createPayment(body);
-      if (call === 'POST /refunds') return createRefund(body);
+      if (call === 'POST /payments') return createPayment(body, scriptedCards[outcome]);
+      if (call === 'POST /refunds') return createRefund(body, outcome === 'soft_decline');
       checkConfirmation(body['confirmation']);
       const method = add(methods, { type: 'bank_card', saved: false, status: 'pending' });
       return Object.assign(method, { confirmation: pageOf(method.id) });
@@ -110,13 +135,25 @@ export function createShop(baseUrl: () => string): Shop {
         const method =
           known ?? (payment['saves'] === true ? shownMethod(save(card)) : { type: 'bank_card', saved: false });
         Object.assign(payment, { status: 'succeeded', paid: true, refundable: true, payment_method: method });
+        tell('payment.succeeded', payment);
+        return true;
       }
       const binding = methods.get(id);
       if (binding?.status === 'pending') {
         const { card: shown, title } = save(card);
         Object.assign(binding, { status: 'active', saved: true, card: shown, title });
         cards.set(id, card);
+        tell('payment_method.active', binding);
+        return true;
       }
+      return false;
+    },
+    cancel(id) {
+      const payment = payments.get(id);
+      if (payment?.status !== 'pending') return false;
+      const details = { party: 'payment_network', reason: 'general_decline' };
+      tell('payment.canceled', Object.assign(payment, { status: 'canceled', cancellation_details: details }));
+      return true;
     },
   };
 }

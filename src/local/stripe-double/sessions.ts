@@ -2,7 +2,8 @@ import { createHash } from 'node:crypto';
 import { take } from './intents.ts';
 import { amountAt, requiredAt, textAt, valuesAt, type Tree } from './parameters.ts';
 import { StripeRefusal } from './refusal.ts';
-import type { DoubleCard, Store, StripeObject } from './store.ts';
+import type { DoubleCard } from '../double/cards.ts';
+import type { Store, StripeObject } from './store.ts';
 
 const pageLifeS = 86_400;
 
@@ -34,25 +35,26 @@ export function createSession(store: Store, tree: Tree): StripeObject {
     client_reference_id: textAt(tree, 'client_reference_id') ?? null,
     expires_at: Math.floor(Date.now() / 1000) + pageLifeS,
   });
-  hidden.set(session.id, tree);
+  store.pageTrees.set(session.id, tree);
   return Object.assign(session, { url: `${store.baseUrl()}/c/pay/${session.id}` });
 }
 
-/** What the session was asked for and does not show. */
-const hidden = new Map<string, Tree>();
-
-export function expireSession(session: StripeObject): StripeObject {
+export function expireSession(store: Store, session: StripeObject): StripeObject {
   if (session['status'] !== 'open') {
     throw new StripeRefusal(400, '', 'Only Checkout Sessions with a status of open can be expired.');
   }
-  return Object.assign(session, { status: 'expired', url: null });
+  Object.assign(session, { status: 'expired', url: null });
+  store.tell('checkout.session.expired', session);
+  return session;
 }
 
 /** A customer types a card on the page; each card pays there. Answers false where the page is closed. */
 export function payPage(store: Store, session: StripeObject, card: DoubleCard): boolean {
   if (session['status'] !== 'open') return false;
-  const tree = hidden.get(session.id)!;
+  const tree = store.pageTrees.get(session.id)!;
   const customer = textAt(tree, 'customer_creation') === 'always' ? store.add('cus', 'customer', {}).id : null;
+  const reference = (session['metadata'] as Record<string, string>)['customer'];
+  if (customer !== null && reference !== undefined) store.customerReferences.set(customer, reference);
   const isSetup = session['mode'] === 'setup';
   const data = tree[isSetup ? 'setup_intent_data' : 'payment_intent_data'];
   const intentData = typeof data === 'object' ? data : {};
@@ -68,6 +70,7 @@ export function payPage(store: Store, session: StripeObject, card: DoubleCard): 
   if (isSetup) {
     const intent = store.add('seti', 'setup_intent', { ...common, status: 'succeeded' });
     Object.assign(session, { status: 'complete', customer, setup_intent: intent.id, url: null });
+    store.tell('checkout.session.completed', session);
     return true;
   }
   const intent = store.add('pi', 'payment_intent', {
@@ -83,5 +86,6 @@ export function payPage(store: Store, session: StripeObject, card: DoubleCard): 
   take(store, intent);
   const paid = { status: 'complete', payment_status: 'paid', customer, payment_intent: intent.id, url: null };
   Object.assign(session, paid);
+  store.tell('checkout.session.completed', session);
   return true;
 }

@@ -14,7 +14,7 @@ export function createRefund(store: Store, tree: Tree, status: string): StripeOb
   const left = Number(charge['amount']) - Number(charge['amount_refunded']);
   if (left === 0) throw new StripeRefusal(400, 'charge_already_refunded', 'The charge has already been refunded.');
   if (amount > left) throw new StripeRefusal(400, '', 'Refund amount is greater than unrefunded amount on charge');
-  charge['amount_refunded'] = Number(charge['amount_refunded']) + amount;
+  if (status !== 'failed') charge['amount_refunded'] = Number(charge['amount_refunded']) + amount;
   return store.add('re', 'refund', {
     amount,
     currency: charge['currency'],

@@ -1,13 +1,15 @@
 import { amountAt, requiredAt, textAt, valuesAt, type Tree } from './parameters.ts';
 import { missing, StripeRefusal } from './refusal.ts';
-import type { DoubleCard, Store, StripeObject } from './store.ts';
+import type { DoubleCard } from '../double/cards.ts';
+import type { Store, StripeObject } from './store.ts';
 
 const declineCodes: Partial<Record<DoubleCard, { code: string; decline_code: string }>> = {
   'no funds later': { code: 'card_declined', decline_code: 'insufficient_funds' },
   'stolen later': { code: 'card_declined', decline_code: 'stolen_card' },
 };
 
-export function createIntent(store: Store, tree: Tree): StripeObject {
+/** `as`: the card is charged as if it were that one. */
+export function createIntent(store: Store, tree: Tree, as?: DoubleCard): StripeObject {
   const method = requiredAt(tree, 'payment_method');
   const customer = requiredAt(tree, 'customer');
   if (textAt(tree, 'off_session') === 'true' && textAt(tree, 'confirm') !== 'true') {
@@ -27,7 +29,7 @@ export function createIntent(store: Store, tree: Tree): StripeObject {
     description: textAt(tree, 'description') ?? null,
     status: 'requires_confirmation',
   });
-  return confirm(store, intent, card, textAt(tree, 'off_session') === 'true', undefined);
+  return confirm(store, intent, as ?? card, textAt(tree, 'off_session') === 'true', undefined);
 }
 
 export function confirmIntent(store: Store, intent: StripeObject, tree: Tree): StripeObject {
@@ -42,11 +44,13 @@ export function confirmIntent(store: Store, intent: StripeObject, tree: Tree): S
   return confirm(store, intent, card, offSession, textAt(tree, 'return_url'));
 }
 
-export function cancelIntent(intent: StripeObject): StripeObject {
+export function cancelIntent(store: Store, intent: StripeObject): StripeObject {
   if (['succeeded', 'processing', 'canceled'].includes(String(intent['status']))) {
     throw new StripeRefusal(400, 'payment_intent_unexpected_state', 'this PaymentIntent cannot be canceled');
   }
-  return Object.assign(intent, { status: 'canceled', next_action: null });
+  Object.assign(intent, { status: 'canceled', next_action: null });
+  store.tell('payment_intent.canceled', intent);
+  return intent;
 }
 
 function confirm(
@@ -57,14 +61,16 @@ function confirm(
   returnUrl: string | undefined,
 ): StripeObject {
   const decline = declineCodes[card];
-  if (decline !== undefined) throw declined(intent, decline);
+  if (decline !== undefined) throw declined(store, intent, decline);
   if (card === 'needs customer' && offSession) {
-    throw declined(intent, { code: 'authentication_required', decline_code: 'authentication_required' });
+    throw declined(store, intent, { code: 'authentication_required', decline_code: 'authentication_required' });
   }
   if (card === 'needs customer') {
     const url = `${store.baseUrl()}/authenticate/${intent.id}`;
     const action = { type: 'redirect_to_url', redirect_to_url: { url, return_url: returnUrl ?? null } };
-    return Object.assign(intent, { status: 'requires_action', next_action: action, last_payment_error: null });
+    Object.assign(intent, { status: 'requires_action', next_action: action, last_payment_error: null });
+    store.tell('payment_intent.requires_action', intent);
+    return intent;
   }
   if (card === 'processing later') return Object.assign(intent, { status: 'processing' });
   take(store, intent);
@@ -78,18 +84,21 @@ export function take(store: Store, intent: StripeObject): StripeObject {
   if (intent['status'] === 'succeeded') throw new Error('taken twice');
   const { amount, currency } = intent;
   const charge = store.add('ch', 'charge', { amount, amount_refunded: 0, currency, payment_intent: intent.id });
-  return Object.assign(intent, {
+  Object.assign(intent, {
     status: 'succeeded',
     amount_received: amount,
     latest_charge: charge.id,
     next_action: null,
     last_payment_error: null,
   });
+  store.tell('payment_intent.succeeded', intent);
+  return intent;
 }
 
-function declined(intent: StripeObject, codes: { code: string; decline_code: string }): StripeRefusal {
+function declined(store: Store, intent: StripeObject, codes: { code: string; decline_code: string }): StripeRefusal {
   const error = { type: 'card_error', ...codes, message: 'Your card was declined.' };
   Object.assign(intent, { status: 'requires_payment_method', last_payment_error: error });
+  store.tell('payment_intent.payment_failed', intent);
   const more = { decline_code: codes.decline_code, payment_intent: { ...intent } };
   return new StripeRefusal(402, codes.code, error.message, undefined, { type: 'card_error', ...more });
 }

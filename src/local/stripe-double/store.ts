@@ -1,14 +1,8 @@
 import { randomBytes } from 'node:crypto';
 
-/** What the double's cards do when they are charged without the customer. On a page each of them pays. */
-export type DoubleCard =
-  | 'good'
-  | 'no funds later'
-  | 'stolen later'
-  | 'needs customer'
-  | 'processing later'
-  /** The charge is taken, and the answer, 500, is kept with the key. */
-  | 'error later';
+import type { DoubleCard } from '../double/cards.ts';
+import type { DoubleState } from '../double/state-file.ts';
+import type { Tree } from './parameters.ts';
 
 /** An object as Stripe shows it: references are ids until they are expanded. */
 export type StripeObject = { id: string; object: string; created: number } & Record<string, unknown>;
@@ -17,16 +11,25 @@ export type StripeObject = { id: string; object: string; created: number } & Rec
 export interface Store {
   readonly objects: Map<string, StripeObject>;
   readonly cards: Map<string, DoubleCard>;
+  /** What a page was asked for and does not show. */
+  readonly pageTrees: Map<string, Tree>;
+  /** Auth's user id of each customer who paid on a page. */
+  readonly customerReferences: Map<string, string>;
   readonly baseUrl: () => string;
+  /** Tells of a change of the object. */
+  readonly tell: (type: string, object: StripeObject) => void;
   add<T extends Record<string, unknown>>(prefix: string, object: string, fields: T): StripeObject & T;
 }
 
-export function createStore(baseUrl: () => string): Store {
-  const objects = new Map<string, StripeObject>();
+export function createStore(state: DoubleState, baseUrl: () => string, tell: Store['tell']): Store {
+  const objects = state.map<StripeObject>('objects');
   return {
     objects,
-    cards: new Map(),
+    cards: state.map('cards'),
+    pageTrees: state.map('page-trees'),
+    customerReferences: state.map('customers'),
     baseUrl,
+    tell,
     add(prefix, object, fields) {
       const id = `${prefix}_${randomBytes(12).toString('hex')}`;
       const added = { id, object, created: Math.floor(Date.now() / 1000), livemode: false, ...fields };

@@ -1,3 +1,5 @@
+import type { DoubleCard } from '../double/cards.ts';
+import type { Step, StepOutcome } from '../double/scripts.ts';
 import { cancelIntent, confirmIntent, createIntent } from './intents.ts';
 import { documented, readParameters, requiredAt, textAt, valuesAt, type Tree } from './parameters.ts';
 import { missing, StripeRefusal } from './refusal.ts';
@@ -12,6 +14,17 @@ const kinds: Record<string, { object: string; called: string }> = {
   payment_methods: { object: 'payment_method', called: 'PaymentMethod' },
 };
 
+/** What a scripted step makes of the card. */
+const scriptedCards: Partial<Record<StepOutcome, DoubleCard>> = {
+  ok: 'good',
+  charged_unanswered: 'good',
+  soft_decline: 'no funds later',
+};
+
+function cardOf({ outcome }: Step): DoubleCard | undefined {
+  return scriptedCards[outcome];
+}
+
 export interface Knobs {
   /** How refunds begin. */
   refundStatus: 'succeeded' | 'pending' | 'failed';
@@ -20,7 +33,12 @@ export interface Knobs {
 }
 
 /** Does a call and gives the answer's object. Throws StripeRefusal. */
-export function answer(store: Store, knobs: Knobs, method: string, path: string, text: string): object {
+export function answer(
+  store: Store,
+  knobs: Knobs,
+  { method, path, text }: { method: string; path: string; text: string },
+  step: Step,
+): object {
   const [, resource = '', rest = ''] = /^\/v1\/(checkout\/sessions|[a-z_]+)(?:\/(.*))?$/.exec(path) ?? [];
   const [id, action] = rest === 'search' ? [undefined, 'search'] : rest.split('/');
   const call = [`${method} /v1/${resource}`, ...(id ? ['*'] : []), ...(action ? [action] : [])].join('/');
@@ -37,15 +55,15 @@ export function answer(store: Store, knobs: Knobs, method: string, path: string,
     case 'POST /v1/checkout/sessions':
       return show(createSession(store, tree));
     case 'POST /v1/checkout/sessions/*/expire':
-      return show(expireSession(stored!));
+      return show(expireSession(store, stored!));
     case 'POST /v1/payment_intents':
-      return show(createIntent(store, tree));
+      return show(createIntent(store, tree, cardOf(step)));
     case 'POST /v1/payment_intents/*/confirm':
       return show(confirmIntent(store, stored!, tree));
     case 'POST /v1/payment_intents/*/cancel':
-      return show(cancelIntent(stored!));
+      return show(cancelIntent(store, stored!));
     case 'POST /v1/refunds':
-      return show(createRefund(store, tree, knobs.refundStatus));
+      return show(createRefund(store, tree, step.outcome === 'soft_decline' ? 'failed' : knobs.refundStatus));
     case 'POST /v1/payment_methods/*/detach':
       return show(Object.assign(stored!, { customer: null }));
     case 'GET /v1/payment_intents/search':
