@@ -35,6 +35,7 @@ import type { PaymentProviders } from './payments/providers.ts';
 import { sendRefunds } from './payments/send-refunds.ts';
 import { renewalLanes, renewDue } from './renewals/renew-due.ts';
 import { startTicker, type Ticker } from './renewals/ticker.ts';
+import { followDisputes } from './subscriptions/follow-disputes.ts';
 import { followAttempts } from './subscriptions/follow-attempts.ts';
 import { processWebhookEvents } from './subscriptions/process-webhook-events.ts';
 import { rollOutFeatures } from './subscriptions/roll-out-features.ts';
@@ -91,7 +92,7 @@ export async function createApp(config: Config, log: Logger): Promise<App> {
     if (loop === 'relay') relay?.wake();
     else if (loop === 'webhooks') tickers.get('webhooks')?.wake();
     else
-      for (const name of ['renewals', 'sweeper', 'transitions', 'refunds', 'removals', 'features'] as const)
+      for (const name of ['renewals', 'sweeper', 'transitions', 'refunds', 'removals', 'features', 'disputes'] as const)
         tickers.get(name)?.wake();
   };
   const contextFor = (actor: Actor, call?: Call): AppContext => ({
@@ -185,7 +186,7 @@ function routes(contextOf: (call: Call) => AppContext, sandbox: SandboxControl |
   return router;
 }
 
-type LoopName = 'webhooks' | 'renewals' | 'sweeper' | 'transitions' | 'refunds' | 'removals' | 'features';
+type LoopName = 'webhooks' | 'renewals' | 'sweeper' | 'transitions' | 'refunds' | 'removals' | 'features' | 'disputes';
 type Loop = [name: LoopName, work: () => Promise<number>, lanes: number];
 
 function loops(config: Config, contextFor: (actor: Actor) => AppContext): Loop[] {
@@ -198,6 +199,7 @@ function loops(config: Config, contextFor: (actor: Actor) => AppContext): Loop[]
   if (config.roles.has('renewals')) {
     const [renewals, sweeper, transitions] = [contextOf('renewals'), contextOf('sweeper'), contextOf('transitions')];
     const [refunds, removals, features] = [contextOf('refunds'), contextOf('removals'), contextOf('features')];
+    const disputes = contextOf('disputes');
     found.push(
       ['renewals', () => renewDue(renewals), renewalLanes],
       ['sweeper', () => followAttempts(sweeper), 1],
@@ -205,6 +207,7 @@ function loops(config: Config, contextFor: (actor: Actor) => AppContext): Loop[]
       ['refunds', () => sendRefunds(refunds), 1],
       ['removals', () => detachMethods(removals), 1],
       ['features', () => rollOutFeatures(features), 1],
+      ['disputes', () => followDisputes(disputes), 1],
     );
   }
   return found;

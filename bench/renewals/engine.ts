@@ -26,6 +26,7 @@ const provider: PaymentProvider = {
     canCloseCheckout: true,
     canDetachMethod: true,
     takesCurrency: () => true,
+    reportsDisputes: false,
   },
   charge: ({ reference, amount }) =>
     Promise.resolve({ kind: 'succeeded', providerPaymentId: `pay_${reference}`, amount, method: undefined }),
@@ -36,6 +37,7 @@ const provider: PaymentProvider = {
   cancelPending: unused,
   lookUp: unused,
   lookUpRefund: unused,
+  lookUpDispute: unused,
   listPayments: unused,
   authenticateWebhook: unused,
   readWebhook: unused,

@@ -97,7 +97,9 @@ function reasonOf(state: SubscriptionState, hasAccess: boolean): AccessReason {
     case 'ACTIVE':
       if (!hasAccess) return 'LEASE_OVER';
       if (state.complimentary) return 'COMPLIMENTARY';
-      return state.cancelAtPeriodEnd || state.paymentMethodId === null ? 'ENDS_WITH_PERIOD' : 'PAID';
+      return state.cancelAtPeriodEnd || state.renewalBlocked || state.paymentMethodId === null
+        ? 'ENDS_WITH_PERIOD'
+        : 'PAID';
   }
 }
 

@@ -50,6 +50,7 @@ GetPayment           n       n        y          y        y
 ExplainPayment       n       n        y          y        y
 RefundPayment        n       n        n          y        y
 ResolveUnknownPayment n      n        n          y        y
+ListDisputes         n       n        y          y        y
 ListWebhookEvents    n       n        y          y        y
 ReplayWebhookEvent   n       n        n          y        y
 GetMetrics           n       n        y          y        y

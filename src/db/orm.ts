@@ -3,6 +3,7 @@ import { MikroORM, type EntityManager, type Options } from '@mikro-orm/postgresq
 import { AbsentAttempts } from './migrations/absent-attempts.ts';
 import { Initial } from './migrations/initial.ts';
 import { NoticeLeases } from './migrations/notice-leases.ts';
+import { Disputes } from './migrations/disputes.ts';
 import { Journal } from './migrations/journal.ts';
 import { Operators } from './migrations/operators.ts';
 import { Refunds } from './migrations/refunds.ts';
@@ -41,6 +42,7 @@ export async function openDatabase(options: DatabaseOptions): Promise<MikroORM> 
         { name: '20261123-whole-life', class: WholeLife },
         { name: '20261123-journal', class: Journal },
         { name: '20261123-operators', class: Operators },
+        { name: '20261124-disputes', class: Disputes },
       ],
       snapshot: false,
       tableName: 'migration',

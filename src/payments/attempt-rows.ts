@@ -129,7 +129,7 @@ export async function findAttemptOfProvider(
 /**
  * Marks attempts as given to the provider, immediately before the call: the last look. What is no longer in the state
  * in which it was read (a cancellation voided it, somebody else settled it) is not returned and must not be sent; nor
- * is, first or again, what its subscription no longer waits for or was to end with its period. (What takes no
+ * is, first or again, what its subscription no longer waits for, was to end with its period, or has disputed. (What takes no
  * money, a set-up, stands in nobody's way.)
  */
 export async function markSent(
@@ -143,7 +143,8 @@ export async function markSent(
       subscription s
     where a.id = c.id and a.state = c.state and a.state in ('PENDING', 'SENT', 'UNKNOWN')
       and s.id = a.subscription_id
-      and (a.amount_minor = 0 or (s.open_payment_id = a.payment_id and not s.cancel_at_period_end))
+      and (a.amount_minor = 0 or (s.open_payment_id = a.payment_id and not s.cancel_at_period_end
+        and not s.renewal_blocked))
     returning a.id
   `.execute(em.getKysely());
   return new Set(rows.map((row) => row.id));

@@ -39,6 +39,8 @@ export interface PaymentProvider {
   lookUpRefund(query: RefundQuery): Promise<RefundOutcome | undefined>;
   /** What became of a payment; undefined when the provider has none. */
   lookUp(query: LookUpQuery): Promise<PaymentOutcome | undefined>;
+  /** What became of a cardholder's dispute; undefined when the provider has none of that id. Only with `reportsDisputes`. */
+  lookUpDispute(providerDisputeId: string): Promise<DisputeOutcome | undefined>;
   /** Every payment begun at the provider in `[from, to)`, whatever became of it, a page at a time; moves no money. */
   listPayments(query: ListPaymentsQuery): Promise<PaymentPage>;
 
@@ -64,6 +66,8 @@ export interface ProviderCapabilities {
   readonly canDetachMethod: boolean;
   /** Whether it can charge in the currency, an ISO 4217 code. */
   takesCurrency(currencyCode: string): boolean;
+  /** Whether the provider tells of disputes, and what becomes of them. */
+  readonly reportsDisputes: boolean;
   /** How long a checkout page stays open. */
   readonly checkoutTtlMs: number;
   /** How many calls may be under way at once. */
@@ -126,6 +130,21 @@ export type RefundOutcome =
   | { readonly kind: 'pending'; readonly providerRefundId: string }
   /** Nothing went back and nothing will; the reason is the provider's code. */
   | { readonly kind: 'failed'; readonly providerRefundId: string; readonly reason: string };
+
+/** What became of a dispute, as far as the provider knows. */
+export interface DisputeOutcome {
+  readonly providerDisputeId: string;
+  /** The payment that is disputed, with our reference where we began it. */
+  readonly payment: LookUpQuery;
+  /**
+   * `no funds moved`: a question only. `withdrawn`: the bank has taken the money until it is decided. `reinstated`: it
+   * came back. `lost`: it stays away.
+   */
+  readonly status: 'no funds moved' | 'withdrawn' | 'reinstated' | 'lost';
+  readonly amount: Money;
+  /** The provider's code. */
+  readonly reason: string;
+}
 
 export interface LookUpQuery {
   readonly providerPaymentId?: string | undefined;
@@ -205,6 +224,8 @@ export interface ProviderEvent {
   readonly type: string;
   /** The payment that it is about; undefined for a kind of notice that is about none. */
   readonly payment: LookUpQuery | undefined;
+  /** The dispute that it is about, where it is about one; `payment` is undefined then. */
+  readonly providerDisputeId?: string;
 }
 
 /** The provider may or may not have done it: timeout, reset, 5xx. Only a look-up can tell. */

@@ -50,6 +50,7 @@ async function claimRefunds(ctx: PaymentsContext): Promise<RefundRow[]> {
         floor(extract(epoch from ${now.toString()}::timestamptz - r.created_at) * 1000)::text as age_ms
       from refund r join payment_attempt a on a.id = r.attempt_id
       where r.next_try_at <= ${now.toString()} and r.lease_until <= clock_timestamp()
+        and not exists (select from dispute d where d.attempt_id = r.attempt_id and d.state = 'OPEN')
       order by r.next_try_at, r.id limit ${batchMax} for update of r skip locked
     `.execute(tx.getKysely());
     await sql`

@@ -16,7 +16,8 @@ export interface CancellationRefund {
 
 /**
  * What a cancellation now gives back of the current period's payment (T20, D8): of the money that was paid and has not
- * gone back yet, the part of the unused time, or all. Undefined for nothing. The attempt is locked.
+ * gone back yet, the part of the unused time, or all. Undefined for nothing. The attempt is locked. Throws DISPUTE_OPEN
+ * where an operator asks for money that is disputed.
  */
 export async function refundOfCancellation(
   tx: EntityManager,
@@ -35,7 +36,7 @@ export async function refundOfCancellation(
   if (!paid) return undefined;
   const effective = choice === 'policy' ? paid.refund_policy : choice;
   if (effective === 'none') return undefined;
-  const refundable = await lockRefundable(tx, paid.id).catch(nothingLeft);
+  const refundable = await lockRefundable(tx, paid.id).catch((error: unknown) => nothingLeft(error, choice));
   if (!refundable) return undefined;
   const { attemptId, left } = refundable;
   const period = { start: state.currentPeriodStart!, end: state.currentPeriodEnd! };
@@ -43,7 +44,9 @@ export async function refundOfCancellation(
   return amountMinor > 0n ? { attemptId, amount: { ...left, amountMinor } } : undefined;
 }
 
-function nothingLeft(error: unknown): undefined {
-  if (error instanceof BillingError && error.reason === 'NOTHING_TO_REFUND') return undefined;
+/** A viewer may leave while a payment is disputed, and gets nothing back; an operator is told. */
+function nothingLeft(error: unknown, choice: RefundChoice): undefined {
+  const reason = error instanceof BillingError ? error.reason : undefined;
+  if (reason === 'NOTHING_TO_REFUND' || (reason === 'DISPUTE_OPEN' && choice === 'policy')) return undefined;
   throw error;
 }

@@ -48,6 +48,7 @@ export function decideWaiting(
     actionUrl !== undefined &&
     isAwaited(attempt, subscription) &&
     !subscription.cancelAtPeriodEnd &&
+    !subscription.renewalBlocked &&
     subscription.dunningEndsAt === null &&
     findTransition(subscription, 'payment-declined') !== undefined;
   return {

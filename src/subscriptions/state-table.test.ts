@@ -26,6 +26,10 @@ const columns: Trigger[] = [
   'grace-ends',
   'dunning-ends',
   'period-ends',
+  'funds-withdrawn',
+  'funds-reinstated',
+  'dispute-lost',
+  'disputed-period-ends',
   'cancel-at-period-end',
   'cancel-now',
   'resume',
@@ -38,23 +42,23 @@ const [A, P, C, T, I, E] = ['ACTIVE', 'PAST_DUE', 'CANCELED', 'TRIALING', 'INCOM
 type Cell = SubscriptionStatus | '-';
 const none: Cell[] = columns.map(() => '-');
 const expected: Record<SubscriptionStatus, { unflagged: Cell[]; flagged: Cell[] }> = {
-  //                  paid soft hard trial dead grace dunn. per. atEnd now  undo chg. rem. retry extend
+  //                  paid soft hard trial dead grace dunn. per. withd. reinst. lost disp. atEnd now  undo chg. rem. retry extend
   INCOMPLETE: {
-    unflagged: [A, I, I, T, E, '-', '-', '-', E, E, '-', '-', '-', '-', '-'],
-    flagged: [A, I, I, T, E, '-', '-', '-', E, E, '-', '-', '-', '-', '-'],
+    unflagged: [A, I, I, T, E, '-', '-', '-', '-', '-', '-', '-', E, E, '-', '-', '-', '-', '-'],
+    flagged: [A, I, I, T, E, '-', '-', '-', '-', '-', '-', '-', E, E, '-', '-', '-', '-', '-'],
   },
   INCOMPLETE_EXPIRED: { unflagged: none, flagged: none },
   TRIALING: {
-    unflagged: [A, P, C, '-', '-', '-', '-', '-', T, C, '-', T, T, '-', '-'],
-    flagged: [A, P, C, '-', '-', '-', '-', C, '-', C, T, T, T, '-', '-'],
+    unflagged: [A, P, C, '-', '-', '-', '-', '-', T, T, '-', C, T, C, '-', T, T, '-', '-'],
+    flagged: [A, P, C, '-', '-', '-', '-', C, T, T, '-', '-', '-', C, T, T, T, '-', '-'],
   },
   ACTIVE: {
-    unflagged: [A, P, P, '-', '-', '-', '-', '-', A, C, '-', A, A, '-', A],
-    flagged: [A, P, P, '-', '-', '-', '-', C, '-', C, A, A, A, '-', A],
+    unflagged: [A, P, P, '-', '-', '-', '-', '-', A, A, C, C, A, C, '-', A, A, '-', A],
+    flagged: [A, P, P, '-', '-', '-', '-', C, A, A, C, '-', '-', C, A, A, A, '-', A],
   },
   PAST_DUE: {
-    unflagged: [A, P, P, '-', '-', P, C, '-', C, C, '-', P, P, P, '-'],
-    flagged: [A, P, P, '-', '-', P, C, '-', C, C, '-', P, P, P, '-'],
+    unflagged: [A, P, P, '-', '-', P, C, '-', P, P, C, '-', C, C, '-', P, P, P, '-'],
+    flagged: [A, P, P, '-', '-', P, C, '-', P, P, C, '-', C, C, '-', P, P, P, '-'],
   },
   CANCELED: { unflagged: none, flagged: none },
 };
@@ -93,7 +97,7 @@ for (const [status, cancelAtPeriodEnd, names] of expectedCommands) {
 
 test('the hand-written matrix has every trigger, and every row of the table is somewhere in it', (t) => {
   t.deepEqual(columns.toSorted(), Object.keys(triggers).toSorted() as Trigger[]);
-  t.is(transitions.length, 36);
+  t.is(transitions.length, 46);
 });
 
 test('docs/subscription-states.md says what the table says', (t) => {

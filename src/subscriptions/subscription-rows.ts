@@ -41,6 +41,7 @@ interface SubscriptionRow {
   payment_method_id: string | null;
   open_payment_id: string | null;
   cancel_at_period_end: boolean;
+  renewal_blocked: boolean;
   complimentary: boolean;
   grace_until: string | null;
   dunning_ends_at: string | null;
@@ -63,7 +64,7 @@ export async function lockSubscriptions(
     select s.id, s.user_id, plan.code as plan_code, plan.features, s.product_line, s.price_id,
       price.amount_minor, price.currency_code, price.interval_unit, price.interval_count,
       s.billing_time_zone, s.status, s.anchor_at, s.anchor_cycle, s.cycle, s.current_period_start,
-      s.current_period_end, s.payment_method_id, s.open_payment_id, s.cancel_at_period_end, s.complimentary, s.grace_until,
+      s.current_period_end, s.payment_method_id, s.open_payment_id, s.cancel_at_period_end, s.renewal_blocked, s.complimentary, s.grace_until,
       s.dunning_ends_at, s.next_charge_at, s.next_transition_at, s.canceled_at, s.ended_at, s.created_at
     from subscription s join plan on plan.id = s.plan_id join price on price.id = s.price_id
     where s.id = any(${ids}::uuid[]) order by s.id for update of s
@@ -92,6 +93,7 @@ function stateFromRow(row: SubscriptionRow): SubscriptionState {
     paymentMethodId: row.payment_method_id,
     openPaymentId: row.open_payment_id,
     cancelAtPeriodEnd: row.cancel_at_period_end,
+    renewalBlocked: row.renewal_blocked,
     complimentary: row.complimentary,
     graceUntil: optionalInstantFromRow(row.grace_until),
     dunningEndsAt: optionalInstantFromRow(row.dunning_ends_at),
@@ -139,7 +141,7 @@ async function storeStates(tx: EntityManager, states: readonly SubscriptionState
     update subscription s set status = c.status, anchor_at = c.anchor_at, anchor_cycle = c.anchor_cycle, cycle = c.cycle,
       current_period_start = c.current_period_start, current_period_end = c.current_period_end,
       payment_method_id = c.payment_method_id, open_payment_id = c.open_payment_id,
-      cancel_at_period_end = c.cancel_at_period_end, grace_until = c.grace_until, dunning_ends_at = c.dunning_ends_at,
+      cancel_at_period_end = c.cancel_at_period_end, renewal_blocked = c.renewal_blocked, grace_until = c.grace_until, dunning_ends_at = c.dunning_ends_at,
       next_charge_at = c.next_charge_at, next_transition_at = c.next_transition_at,
       canceled_at = c.canceled_at, ended_at = c.ended_at
     from unnest(
@@ -153,6 +155,7 @@ async function storeStates(tx: EntityManager, states: readonly SubscriptionState
       ${states.map((state) => state.paymentMethodId)}::uuid[],
       ${states.map((state) => state.openPaymentId)}::uuid[],
       ${states.map((state) => state.cancelAtPeriodEnd)}::boolean[],
+      ${states.map((state) => state.renewalBlocked)}::boolean[],
       ${instants((state) => state.graceUntil)}::timestamptz[],
       ${instants((state) => state.dunningEndsAt)}::timestamptz[],
       ${instants((state) => state.nextChargeAt)}::timestamptz[],
@@ -160,8 +163,8 @@ async function storeStates(tx: EntityManager, states: readonly SubscriptionState
       ${instants((state) => state.canceledAt)}::timestamptz[],
       ${instants((state) => state.endedAt)}::timestamptz[]
     ) as c(id, status, anchor_at, anchor_cycle, cycle, current_period_start, current_period_end, payment_method_id,
-      open_payment_id, cancel_at_period_end, grace_until, dunning_ends_at, next_charge_at, next_transition_at,
-      canceled_at, ended_at)
+      open_payment_id, cancel_at_period_end, renewal_blocked, grace_until, dunning_ends_at, next_charge_at,
+      next_transition_at, canceled_at, ended_at)
     where s.id = c.id
   `.execute(tx.getKysely());
 }

@@ -38,8 +38,6 @@ export interface DoubleSystem {
   page(id: string): PageView | undefined;
   /** What the customer does on a page; false where it is closed. */
   act(id: string, action: 'pay' | 'decline', card: DoubleCard): boolean;
-  /** Calls of tests of its own, `POST /double/{name}`; undefined for none of that name. */
-  control?(name: string, body: Record<string, unknown>): object | undefined;
 }
 
 /** What the server gives to the system in it. */
@@ -139,8 +137,7 @@ function controlled(system: DoubleSystem, scripts: Scripts, call: WireCall, acti
       scripts.set(decodeURIComponent(of), readScript(body));
       return [200, {}];
     }
-    const answer = system.control?.(name, body);
-    return answer === undefined ? [404, { problem: 'no such call' }] : [200, answer];
+    return [404, { problem: 'no such call' }];
   } catch (error) {
     return [400, { problem: (error as Error).message }];
   }

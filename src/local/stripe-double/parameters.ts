@@ -72,6 +72,7 @@ export const documented: Record<string, ReadonlySet<string>> = {
     ...'amount charge currency customer instructions_email origin payment_intent reason'.split(' '),
     ...'refund_application_fee reverse_transfer expand[] metadata{}'.split(' '),
   ]),
+  'GET /v1/disputes/*': new Set(['expand[]']),
   'GET /v1/refunds': new Set([...page, ...created, 'charge', 'payment_intent']),
   'GET /v1/refunds/*': new Set(['expand[]']),
   'GET /v1/payment_methods/*': new Set(['expand[]']),

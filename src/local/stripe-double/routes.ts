@@ -11,6 +11,7 @@ const kinds: Record<string, { object: string; called: string }> = {
   'checkout/sessions': { object: 'checkout.session', called: 'checkout.session' },
   payment_intents: { object: 'payment_intent', called: 'payment_intent' },
   refunds: { object: 'refund', called: 'refund' },
+  disputes: { object: 'dispute', called: 'dispute' },
   payment_methods: { object: 'payment_method', called: 'PaymentMethod' },
 };
 

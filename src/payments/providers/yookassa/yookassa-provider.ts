@@ -63,6 +63,7 @@ export function createYookassaProvider(options: YookassaProviderOptions): Paymen
       canCancelPending: false,
       canCloseCheckout: false,
       canDetachMethod: false,
+      reportsDisputes: false,
       takesCurrency: (currencyCode) => yookassaAmount({ currencyCode, amountMinor: 1n }) !== undefined,
       checkoutTtlMs: hourMs,
       maxConcurrency: 16,
@@ -85,6 +86,7 @@ export function createYookassaProvider(options: YookassaProviderOptions): Paymen
     // There is no call for it: who forgets the id can charge no more, and the customer may revoke the permission.
     detachMethod: async () => undefined,
     ...refundCalls(http),
+    lookUpDispute: () => Promise.reject(new RequestRefused('YooKassa tells of no disputes')),
     lookUp: ({ providerPaymentId: id, reference }) =>
       id === undefined || id.startsWith('none_') ? search(shop, reference) : lookUpId(shop, id, reference),
     listPayments: (query) => listPayments(http, query),
