@@ -8,6 +8,7 @@ import { startTestServers } from '../src/testing/servers.ts';
 import { cancelRace } from './cancel-race.ts';
 import { holds, type Check } from './checks.ts';
 import { crashPoints } from './crash-points.ts';
+import { lateSuccess } from './late-success.ts';
 import { requestId } from './request-id.ts';
 import type { Scenario } from './scenario.ts';
 
@@ -15,6 +16,7 @@ const scenarios: Record<string, Scenario> = {
   'crash-points': crashPoints,
   'cancel-race': cancelRace,
   'request-id': requestId,
+  'late-success': lateSuccess,
 };
 const names = Object.keys(scenarios).join(', ');
 /** Scenarios that every payment system's double can play. */
