@@ -30,6 +30,7 @@ import { detachMethods } from './payments/detach-methods.ts';
 import type { PaymentProvider } from './payments/provider.ts';
 import { createStripeProvider } from './payments/providers/stripe/stripe-provider.ts';
 import { createYookassaProvider } from './payments/providers/yookassa/yookassa-provider.ts';
+import { followReceipts } from './payments/follow-receipts.ts';
 import { findUnconfigured } from './payments/find-unconfigured.ts';
 import type { PaymentProviders } from './payments/providers.ts';
 import { sendRefunds } from './payments/send-refunds.ts';
@@ -92,7 +93,16 @@ export async function createApp(config: Config, log: Logger): Promise<App> {
     if (loop === 'relay') relay?.wake();
     else if (loop === 'webhooks') tickers.get('webhooks')?.wake();
     else
-      for (const name of ['renewals', 'sweeper', 'transitions', 'refunds', 'removals', 'features', 'disputes'] as const)
+      for (const name of [
+        'renewals',
+        'sweeper',
+        'transitions',
+        'refunds',
+        'removals',
+        'features',
+        'disputes',
+        'receipts',
+      ] as const)
         tickers.get(name)?.wake();
   };
   const contextFor = (actor: Actor, call?: Call): AppContext => ({
@@ -186,7 +196,16 @@ function routes(contextOf: (call: Call) => AppContext, sandbox: SandboxControl |
   return router;
 }
 
-type LoopName = 'webhooks' | 'renewals' | 'sweeper' | 'transitions' | 'refunds' | 'removals' | 'features' | 'disputes';
+type LoopName =
+  | 'webhooks'
+  | 'renewals'
+  | 'sweeper'
+  | 'transitions'
+  | 'refunds'
+  | 'removals'
+  | 'features'
+  | 'disputes'
+  | 'receipts';
 type Loop = [name: LoopName, work: () => Promise<number>, lanes: number];
 
 function loops(config: Config, contextFor: (actor: Actor) => AppContext): Loop[] {
@@ -199,7 +218,7 @@ function loops(config: Config, contextFor: (actor: Actor) => AppContext): Loop[]
   if (config.roles.has('renewals')) {
     const [renewals, sweeper, transitions] = [contextOf('renewals'), contextOf('sweeper'), contextOf('transitions')];
     const [refunds, removals, features] = [contextOf('refunds'), contextOf('removals'), contextOf('features')];
-    const disputes = contextOf('disputes');
+    const [disputes, receipts] = [contextOf('disputes'), contextOf('receipts')];
     found.push(
       ['renewals', () => renewDue(renewals), renewalLanes],
       ['sweeper', () => followAttempts(sweeper), 1],
@@ -208,6 +227,7 @@ function loops(config: Config, contextFor: (actor: Actor) => AppContext): Loop[]
       ['removals', () => detachMethods(removals), 1],
       ['features', () => rollOutFeatures(features), 1],
       ['disputes', () => followDisputes(disputes), 1],
+      ['receipts', () => followReceipts(receipts), 1],
     );
   }
   return found;

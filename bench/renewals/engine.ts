@@ -27,6 +27,7 @@ const provider: PaymentProvider = {
     canDetachMethod: true,
     takesCurrency: () => true,
     reportsDisputes: false,
+    fiscalizes: undefined,
   },
   charge: ({ reference, amount }) =>
     Promise.resolve({ kind: 'succeeded', providerPaymentId: `pay_${reference}`, amount, method: undefined }),
@@ -38,6 +39,7 @@ const provider: PaymentProvider = {
   lookUp: unused,
   lookUpRefund: unused,
   lookUpDispute: unused,
+  lookUpReceipt: unused,
   listPayments: unused,
   authenticateWebhook: unused,
   readWebhook: unused,

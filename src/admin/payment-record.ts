@@ -6,6 +6,7 @@ import type { Money } from '../lib/money.ts';
 import { Payment, PaymentAttempt } from '../payments/payment.ts';
 import type { RefundReason } from '../payments/refund.ts';
 import { readDisputesOf, type DisputeRecord } from './list-disputes.ts';
+import { readReceiptsOf, type ReceiptRecord } from './read-receipts.ts';
 
 export interface RefundRecord {
   readonly id: string;
@@ -27,6 +28,7 @@ export interface PaymentRecord {
   readonly attempts: readonly { readonly attempt: PaymentAttempt; readonly methodLabel: string }[];
   readonly refunds: readonly RefundRecord[];
   readonly disputes: readonly DisputeRecord[];
+  readonly receipts: readonly ReceiptRecord[];
   /** An attempt's outcome is not known, or its amount is another one. */
   readonly needsAttention: boolean;
 }
@@ -45,6 +47,7 @@ export async function readPaymentRecords(em: EntityManager, ids: readonly string
   );
   const refunds = await readRefunds(em, ids);
   const disputes = await readDisputesOf(em, ids);
+  const receipts = await readReceiptsOf(em, ids);
   const byId = new Map(payments.map((payment) => [payment.id, payment]));
   return ids.flatMap((id) => {
     const payment = byId.get(id);
@@ -61,6 +64,7 @@ export async function readPaymentRecords(em: EntityManager, ids: readonly string
       attempts: own.map((attempt) => ({ attempt, methodLabel: labels.get(attempt.paymentMethodId ?? '') ?? '' })),
       refunds: ownRefunds,
       disputes: disputes.filter(({ paymentId }) => paymentId === id),
+      receipts: receipts.filter(({ paymentId }) => paymentId === id),
       needsAttention: own.some(({ state }) => state === 'UNKNOWN' || state === 'PARKED'),
     };
   });

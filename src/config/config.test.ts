@@ -191,6 +191,23 @@ test('several payment systems stand beside one another in order, and currencies 
   );
 });
 
+test('receipts are asked for where their VAT code is set, which is checked', (t) => {
+  const shop = {
+    ...complete,
+    PAYMENT_PROVIDER: 'yookassa',
+    YOOKASSA_SHOP_ID: '1',
+    YOOKASSA_SECRET_KEY: 'k',
+    YOOKASSA_RETURN_URL: 'https://cinema.example/',
+  };
+  t.like(readConfig(shop).payments[0], { receipts: undefined, taxSystemCode: undefined });
+  const receipts = { vatCode: 4, subject: 'service', mode: 'full_payment' };
+  t.like(readConfig({ ...shop, YOOKASSA_RECEIPT_VAT_CODE: '4' }).payments[0], { receipts, taxSystemCode: undefined });
+  t.deepEqual(problemsOf({ ...shop, YOOKASSA_RECEIPT_VAT_CODE: '13', YOOKASSA_RECEIPT_TAX_SYSTEM_CODE: '7' }), [
+    'YOOKASSA_RECEIPT_VAT_CODE has to be a whole number from 1 to 12',
+    'YOOKASSA_RECEIPT_TAX_SYSTEM_CODE has to be a whole number from 1 to 6',
+  ]);
+});
+
 test('a clock beside a payment system is refused where real money could move', (t) => {
   const url = 'http://127.0.0.1:9000/double/activity';
   const local = { ...complete, BILLING_SANDBOX_ACTIVITY_URL: url };

@@ -24,6 +24,9 @@ export type PaymentConfig =
       readonly returnUrl: string;
       /** Addresses, networks, or `any`. */
       readonly noticeAddresses: readonly string[];
+      /** Undefined where somebody else issues the receipts. */
+      readonly receipts: { readonly vatCode: number; readonly subject: string; readonly mode: string } | undefined;
+      readonly taxSystemCode: number | undefined;
     };
 
 /** Where YooKassa sends notifications from (yookassa.ru/developers/using-api/webhooks). */
@@ -38,6 +41,10 @@ const yookassaAddresses = [
 ];
 const networkForm = /^(any|[0-9a-f.:]+(\/[0-9]{1,3})?)$/i;
 
+/** Codes of YooKassa's receipts (yookassa.ru/developers/payment-acceptance/receipts/54fz). */
+const vatCodeMax = 12;
+const taxSystemCodeMax = 6;
+
 export const paymentProviders = ['sandbox', 'stripe', 'yookassa'] as const;
 type ProviderName = (typeof paymentProviders)[number];
 
@@ -49,6 +56,7 @@ export interface PaymentReader {
   url(name: string, protocols: readonly string[], otherwise?: string): string;
   secrets(name: string): string[];
   form(name: string, form: RegExp, what: string): string;
+  integer(name: string, otherwise: number, min: number, max: number): number;
   list(name: string, form: RegExp, what: string, otherwise: readonly string[]): readonly string[];
 }
 
@@ -133,6 +141,24 @@ function readPayment(provider: ProviderName, read: PaymentReader, production: bo
         secretKey: read.text('YOOKASSA_SECRET_KEY'),
         returnUrl: read.url('YOOKASSA_RETURN_URL', protocols),
         noticeAddresses: read.list('YOOKASSA_NOTICE_ADDRESSES', networkForm, 'addresses or any', yookassaAddresses),
+        ...readReceipts(read),
       };
   }
+}
+
+/** Receipts are asked for where the VAT code is set: without one, the shop has a register of its own. */
+function readReceipts(
+  read: PaymentReader,
+): Pick<PaymentConfig & { provider: 'yookassa' }, 'receipts' | 'taxSystemCode'> {
+  if (read.optional('YOOKASSA_RECEIPT_VAT_CODE') === undefined)
+    return { receipts: undefined, taxSystemCode: undefined };
+  const taxSystem = 'YOOKASSA_RECEIPT_TAX_SYSTEM_CODE';
+  return {
+    receipts: Object.freeze({
+      vatCode: read.integer('YOOKASSA_RECEIPT_VAT_CODE', 1, 1, vatCodeMax),
+      subject: read.text('YOOKASSA_RECEIPT_SUBJECT', 'service'),
+      mode: read.text('YOOKASSA_RECEIPT_MODE', 'full_payment'),
+    }),
+    taxSystemCode: read.optional(taxSystem) === undefined ? undefined : read.integer(taxSystem, 1, 1, taxSystemCodeMax),
+  };
 }

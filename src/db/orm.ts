@@ -6,6 +6,7 @@ import { NoticeLeases } from './migrations/notice-leases.ts';
 import { Disputes } from './migrations/disputes.ts';
 import { Journal } from './migrations/journal.ts';
 import { Operators } from './migrations/operators.ts';
+import { Receipts } from './migrations/receipts.ts';
 import { Refunds } from './migrations/refunds.ts';
 import { WholeLife } from './migrations/whole-life.ts';
 
@@ -43,6 +44,7 @@ export async function openDatabase(options: DatabaseOptions): Promise<MikroORM> 
         { name: '20261123-journal', class: Journal },
         { name: '20261123-operators', class: Operators },
         { name: '20261124-disputes', class: Disputes },
+        { name: '20261124-receipts', class: Receipts },
       ],
       snapshot: false,
       tableName: 'migration',

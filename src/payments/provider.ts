@@ -41,6 +41,8 @@ export interface PaymentProvider {
   lookUp(query: LookUpQuery): Promise<PaymentOutcome | undefined>;
   /** What became of a cardholder's dispute; undefined when the provider has none of that id. Only with `reportsDisputes`. */
   lookUpDispute(providerDisputeId: string): Promise<DisputeOutcome | undefined>;
+  /** What became of the receipt of a payment, or of a refund; undefined when there is none. Only with `fiscalizes`. */
+  lookUpReceipt(query: ReceiptQuery): Promise<ReceiptOutcome | undefined>;
   /** Every payment begun at the provider in `[from, to)`, whatever became of it, a page at a time; moves no money. */
   listPayments(query: ListPaymentsQuery): Promise<PaymentPage>;
 
@@ -68,12 +70,40 @@ export interface ProviderCapabilities {
   takesCurrency(currencyCode: string): boolean;
   /** Whether the provider tells of disputes, and what becomes of them. */
   readonly reportsDisputes: boolean;
+  /** Where the provider issues the receipts that the law wants (54-FZ): on which terms. */
+  readonly fiscalizes: FiscalTerms | undefined;
   /** How long a checkout page stays open. */
   readonly checkoutTtlMs: number;
   /** How many calls may be under way at once. */
   readonly maxConcurrency: number;
   /** A call without an answer by then is given up: its outcome is unknown. Real time. */
   readonly callDeadlineMs: number;
+}
+
+/** What a receipt says of everything that we sell, in the provider's codes. */
+export interface FiscalTerms {
+  readonly vatCode: number;
+  readonly subject: string;
+  readonly mode: string;
+}
+
+/** What is to be on the receipt of a payment or a refund, beside its amount. */
+export interface ReceiptData extends FiscalTerms {
+  /** An e-mail address. */
+  readonly contact: string;
+  readonly lineText: string;
+}
+
+export interface ReceiptQuery {
+  readonly providerPaymentId: string;
+  /** Of a refund's receipt. */
+  readonly providerRefundId: string | undefined;
+}
+
+export interface ReceiptOutcome {
+  readonly status: 'pending' | 'issued' | 'failed';
+  /** By which the tax office knows it; empty until it is issued. */
+  readonly fiscalDocument: string;
 }
 
 /** Frozen when the attempt row is written; a repeat sends exactly the same. */
@@ -89,6 +119,8 @@ export interface CheckoutRequest {
   readonly description: string;
   /** Where the page sends the customer afterwards; empty for nowhere. */
   readonly returnUrl: string;
+  /** With `fiscalizes`, of a payment. */
+  readonly receipt?: ReceiptData | undefined;
 }
 
 export interface CheckoutPage {
@@ -104,9 +136,11 @@ export interface ChargeRequest {
   readonly providerCustomerId: string;
   readonly providerMethodId: string;
   readonly description: string;
+  readonly receipt?: ReceiptData | undefined;
 }
 
 export interface RefundRequest {
+  readonly receipt?: ReceiptData | undefined;
   readonly idempotencyKey: string;
   /** Our reference: the refund's id. */
   readonly reference: string;

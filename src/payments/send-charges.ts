@@ -2,6 +2,7 @@ import type { EntityManager } from '../db/orm.ts';
 import { failPoint } from '../lib/fail-point.ts';
 import { markSent, type AttemptRow } from './attempt-rows.ts';
 import { callProvider, mapBounded, type CallOutcome } from './call-provider.ts';
+import { freezeReceipt } from './receipts.ts';
 import { providerOf, type PaymentsContext } from './providers.ts';
 
 /** What became of an attempt that was to be sent; undefined when the last look refused it and nothing was sent. */
@@ -35,16 +36,18 @@ export async function sendCharges(ctx: PaymentsContext, attempts: readonly Attem
 
 async function sendCharge(ctx: PaymentsContext, attempt: AttemptRow): Promise<CallOutcome> {
   failPoint('send.before-call');
-  const outcome = await callProvider(async () =>
-    providerOf(ctx, attempt).charge({
+  const outcome = await callProvider(async () => {
+    const provider = providerOf(ctx, attempt);
+    return provider.charge({
+      receipt: await freezeReceipt(ctx.em, provider, { attemptId: attempt.id }),
       idempotencyKey: attempt.idempotencyKey,
       reference: attempt.id,
       amount: attempt.amount,
       providerCustomerId: attempt.providerCustomerId!,
       providerMethodId: attempt.providerMethodId!,
       description: attempt.description,
-    }),
-  );
+    });
+  });
   failPoint('send.after-call');
   const nothingNow = outcome.kind === 'not executed' || outcome.kind === 'refused';
   // That a repeat was not executed says nothing about the first call.

@@ -8,6 +8,7 @@ import type { Money } from '../lib/money.ts';
 import { attemptLeaseMs, nextCheckAfter } from './attempt-rows.ts';
 import { mapBounded } from './call-provider.ts';
 import { NotExecuted, RequestRefused, type PaymentProvider, type RefundOutcome } from './provider.ts';
+import { freezeReceipt } from './receipts.ts';
 import { findProviderOf, notConfigured, type PaymentsContext } from './providers.ts';
 
 const batchMax = 100;
@@ -70,7 +71,7 @@ async function sendRefund(ctx: PaymentsContext, refund: RefundRow): Promise<void
   const facts = { refund: refund.id, provider: refund.provider, providerPayment: refund.provider_payment_id };
   if (!provider) return ctx.log.error(facts, `refund waits: ${notConfigured(owner)}`);
   try {
-    const outcome = await callRefund(provider, refund);
+    const outcome = await callRefund(ctx, provider, refund);
     failPoint('refund.after-call');
     if (outcome === undefined) {
       ctx.log.error(facts, 'refund is open for too long: a person has to look');
@@ -102,13 +103,18 @@ async function sendRefund(ctx: PaymentsContext, refund: RefundRow): Promise<void
  * What became of the refund: a repeat looks before it sends again, for the answer to a repeat only tells how the refund
  * began. Undefined when there is none, and it is too late to send it under its key.
  */
-async function callRefund(provider: PaymentProvider, refund: RefundRow): Promise<RefundOutcome | undefined> {
+async function callRefund(
+  ctx: PaymentsContext,
+  provider: PaymentProvider,
+  refund: RefundRow,
+): Promise<RefundOutcome | undefined> {
   const query = { reference: refund.id, providerPaymentId: refund.provider_payment_id };
   const known = refund.tries === 0 ? undefined : await provider.lookUpRefund(query);
   if (known !== undefined) return known;
   if (Number(refund.age_ms) > provider.capabilities.idempotencyWindowMs - keyReserveMs) return undefined;
+  const receipt = await freezeReceipt(ctx.em, provider, { attemptId: refund.attempt_id, refundId: refund.id });
   failPoint('refund.before-call');
-  return provider.refund({ ...query, idempotencyKey: refund.idempotency_key, amount: amountOf(refund) });
+  return provider.refund({ ...query, receipt, idempotencyKey: refund.idempotency_key, amount: amountOf(refund) });
 }
 
 async function settleRefund(

@@ -9,6 +9,7 @@ import {
   nextCheckAfter,
   type AttemptRow,
 } from '../payments/attempt-rows.ts';
+import { keepConsent, type Consent } from '../payments/keep-consent.ts';
 import { PaymentMethod } from '../payments/customer.ts';
 import { idempotencyKey, Payment, PaymentAttempt, type PaymentPurpose } from '../payments/payment.ts';
 import type { PaymentProvider } from '../payments/provider.ts';
@@ -29,6 +30,8 @@ export interface StartMethodSetupInput {
   subscriptionId: string;
   /** Empty for none. */
   returnUrl: string;
+  /** To recurring payments; undefined where nobody told us. */
+  consent?: Consent | undefined;
 }
 
 /**
@@ -48,7 +51,9 @@ export async function startMethodSetup(
     const { subscriptionId } = input;
     const state = requireVisible(ctx, (await lockSubscriptions(tx, [subscriptionId])).get(subscriptionId));
     requireTransition(state, 'change-method');
-    return claimSetup(ctx, tx, state, `setup:${requestId.toLowerCase()}`, input.returnUrl);
+    const attempt = await claimSetup(ctx, tx, state, `setup:${requestId.toLowerCase()}`, input.returnUrl);
+    if (input.consent) await keepConsent(tx, attempt.id, input.consent, await businessNow(tx));
+    return attempt;
   });
   if ('url' in claim) return claim;
   try {

@@ -10,7 +10,8 @@ import { createShop, type Shop, type YookassaObject } from './shop.ts';
 
 /** Long enough for calls with one key to meet. */
 const workMs = 5;
-const filters = 'created_at.gte created_at.gt created_at.lte created_at.lt status limit cursor payment_id'.split(' ');
+const filters =
+  'created_at.gte created_at.gt created_at.lte created_at.lt status limit cursor payment_id refund_id'.split(' ');
 const shopId = '100500';
 
 export interface YookassaDouble {
@@ -109,7 +110,12 @@ const keyRules = {
 
 function read(shop: Shop, path: string, query: URLSearchParams): object {
   const [, kind = '', id] = path.split('/');
-  const objects = { payments: shop.payments, payment_methods: shop.methods, refunds: shop.refunds }[kind];
+  const objects = {
+    payments: shop.payments,
+    payment_methods: shop.methods,
+    refunds: shop.refunds,
+    receipts: shop.receipts,
+  }[kind];
   const found = id === undefined ? undefined : objects?.get(decodeURIComponent(id));
   if (found !== undefined) return found;
   if (id !== undefined || objects === undefined || kind === 'payment_methods') {
@@ -119,10 +125,15 @@ function read(shop: Shop, path: string, query: URLSearchParams): object {
   const limit = Number(query.get('limit') ?? 10);
   if (!(limit >= 1 && limit <= 100)) throw invalid('Invalid limit', 'limit');
   const [from, to] = [query.get('created_at.gte') ?? '', query.get('created_at.lt') ?? '~'];
-  const paymentId = query.get('payment_id');
+  const [paymentId, refundId] = [query.get('payment_id'), query.get('refund_id')];
   const listed = [...objects.values()].toReversed().filter((object) => {
     const createdAt = String(object['created_at']);
-    return createdAt >= from && createdAt < to && (paymentId === null || object['payment_id'] === paymentId);
+    return (
+      createdAt >= from &&
+      createdAt < to &&
+      (paymentId === null || object['payment_id'] === paymentId) &&
+      (refundId === null || object['refund_id'] === refundId)
+    );
   });
   const start = Number(query.get('cursor') ?? 0);
   const next = start + limit < listed.length ? { next_cursor: String(start + limit) } : {};

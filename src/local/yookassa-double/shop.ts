@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { DoubleCard } from '../double/cards.ts';
 import type { DoubleState } from '../double/state-file.ts';
 import type { Step, StepOutcome } from '../double/scripts.ts';
+import { checkReceipt, newReceipt } from './receipts.ts';
 import { invalid, YookassaRefusal } from './refusal.ts';
 
 export type YookassaObject = { id: string; status: string } & Record<string, unknown>;
@@ -28,6 +29,11 @@ export interface Shop {
   readonly payments: Map<string, YookassaObject>;
   readonly methods: Map<string, YookassaObject>;
   readonly refunds: Map<string, YookassaObject>;
+  readonly receipts: Map<string, YookassaObject>;
+  /** Whether YooKassa issues the shop's receipts: then nothing is taken without one. */
+  wantsReceipts: boolean;
+  /** The register has done with every receipt that is pending. */
+  register(status: 'succeeded' | 'canceled'): void;
   create(call: string, body: Body, step: Step): YookassaObject;
   /** False where there is nothing to pay. */
   pay(id: string, card: DoubleCard): boolean;
@@ -51,6 +57,9 @@ export function createShop(
   const methods = state.map<YookassaObject>('methods');
   const refunds = state.map<YookassaObject>('refunds');
   const cards = state.map<DoubleCard>('cards');
+  const receipts = state.map<YookassaObject>('receipts');
+  /** What was asked for with a payment and is not shown. */
+  const receiptOfPayment = state.map<unknown>('receipts-of-payments');
 
   const add = (map: Map<string, YookassaObject>, fields: Body & { status: string }): YookassaObject => {
     const added = { id: randomUUID(), created_at: new Date().toISOString(), ...fields };
@@ -66,15 +75,21 @@ export function createShop(
   };
   const shownMethod = ({ id, type, saved, title, card }: YookassaObject) => ({ id, type, saved, title, card });
 
+  const issue = (type: 'payment' | 'refund', of: YookassaObject, receipt: unknown) => {
+    if (receipt !== undefined) add(receipts, newReceipt(type, of) as Body & { status: string });
+  };
+
   function createPayment(body: Body, as: DoubleCard | undefined): YookassaObject {
     const { amount, capture, description, metadata = {}, payment_method_id: methodId, confirmation } = body;
     if (capture !== true) throw invalid('this shop takes money in one stage', 'capture');
     if (typeof description === 'string' && description.length > 128) throw invalid('too long', 'description');
     checkAmount(amount);
+    checkReceipt(body['receipt'], amount, shop.wantsReceipts);
     const base = { amount, description, metadata, paid: false, refundable: false, test: true };
     if (methodId === undefined) {
       checkConfirmation(confirmation);
       const payment = add(payments, { ...base, status: 'pending', saves: body['save_payment_method'] === true });
+      receiptOfPayment.set(payment.id, body['receipt']);
       return Object.assign(payment, { confirmation: pageOf(payment.id) });
     }
     const method = methods.get(String(methodId));
@@ -90,20 +105,23 @@ export function createShop(
     }
     if (card === 'needs customer') {
       const payment = add(payments, { ...base, ...shown, status: 'pending' });
+      receiptOfPayment.set(payment.id, body['receipt']);
       return Object.assign(payment, { confirmation: pageOf(payment.id) });
     }
     const payment = add(payments, { ...base, ...shown, status: 'succeeded', paid: true, refundable: true });
+    issue('payment', payment, body['receipt']);
     tell('payment.succeeded', payment);
     if (card === 'error later') throw new YookassaRefusal(500, 'internal_server_error', 'Unknown result');
     return payment;
   }
 
-  function createRefund({ payment_id: id, amount, description }: Body, isRefused: boolean): YookassaObject {
+  function createRefund({ payment_id: id, amount, description, receipt }: Body, isRefused: boolean): YookassaObject {
     const payment = payments.get(String(id));
     if (payment?.status !== 'succeeded') throw invalid('Payment doesn’t exist or is not paid', 'payment_id');
     const left = kopecks(payment['amount']) - kopecks(payment['refunded_amount'] ?? { value: '0.00' });
     if (kopecks(amount) > left) throw invalid('Refund amount is greater than what is left', 'amount');
     checkAmount(amount);
+    checkReceipt(receipt, amount, shop.wantsReceipts);
     if (isRefused) {
       const details = { party: 'yoo_money', reason: 'general_decline' };
       return add(refunds, { payment_id: id, amount, description, status: 'canceled', cancellation_details: details });
@@ -111,14 +129,25 @@ export function createShop(
     const back = kopecks(payment['amount']) - left + kopecks(amount);
     payment['refunded_amount'] = { value: `${back / 100n}.${String(back % 100n).padStart(2, '0')}`, currency: 'RUB' };
     const refund = add(refunds, { payment_id: id, amount, description, status: 'succeeded' });
+    issue('refund', refund, receipt);
     tell('refund.succeeded', refund);
     return refund;
   }
 
-  return {
+  const shop: Shop = {
     payments,
     methods,
     refunds,
+    receipts,
+    wantsReceipts: false,
+    register(status) {
+      let number = receipts.size * 1_000;
+      for (const receipt of receipts.values()) {
+        if (receipt.status !== 'pending') continue;
+        const document = status === 'succeeded' ? { fiscal_document_number: String((number += 1)) } : {};
+        Object.assign(receipt, { status, ...document });
+      }
+    },
     create(call, body, { outcome }) {
       const unknown = Object.keys(body).find((name) => !documented[call]?.includes(name));
       if (unknown !== undefined) throw invalid(`Unknown parameter ${unknown}`, unknown);
@@ -135,6 +164,7 @@ export function createShop(
         const method =
           known ?? (payment['saves'] === true ? shownMethod(save(card)) : { type: 'bank_card', saved: false });
         Object.assign(payment, { status: 'succeeded', paid: true, refundable: true, payment_method: method });
+        issue('payment', payment, receiptOfPayment.get(id));
         tell('payment.succeeded', payment);
         return true;
       }
@@ -156,6 +186,7 @@ export function createShop(
       return true;
     },
   };
+  return shop;
 }
 
 /** Of `{ value: '5.00' }`. */

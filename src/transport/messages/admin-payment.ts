@@ -2,6 +2,7 @@ import type { MessageInitShape } from '@bufbuild/protobuf';
 import {
   AttemptState,
   DisputeState,
+  ReceiptState,
   RefundState,
   WebhookEventState,
   type AdminPaymentSchema,
@@ -16,7 +17,7 @@ import { toPaymentMessage } from './payment.ts';
 
 /** A payment as operators see it. */
 export function toAdminPaymentMessage(record: PaymentRecord): MessageInitShape<typeof AdminPaymentSchema> {
-  const { payment, refunded, attempts, refunds, disputes, needsAttention } = record;
+  const { payment, refunded, attempts, refunds, disputes, receipts, needsAttention } = record;
   const { currencyCode, amountMinor } = payment;
   const waiting = attempts.find(({ attempt }) => attempt.kind === 'charge' && attempt.state === 'WAITING');
   const actionUrl = waiting?.attempt.checkoutUrl ?? '';
@@ -30,6 +31,7 @@ export function toAdminPaymentMessage(record: PaymentRecord): MessageInitShape<t
     userId: payment.userId,
     needsAttention,
     disputes: disputes.map(toDisputeMessage),
+    receipts: receipts.map(({ state, ...receipt }) => ({ ...receipt, state: ReceiptState[state] })),
     attempts: attempts.map(({ attempt, methodLabel }) => ({
       id: attempt.id,
       attemptNumber: attempt.attemptNumber,

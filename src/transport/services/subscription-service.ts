@@ -9,6 +9,7 @@ import { retryPayment } from '../../subscriptions/retry-payment.ts';
 import { resumeSubscription } from '../../subscriptions/resume-subscription.ts';
 import { subscribe, type SubscribeContext } from '../../subscriptions/subscribe.ts';
 import type { Call } from '../call.ts';
+import { readConsent } from '../messages/consent.ts';
 import { toPaymentMessage } from '../messages/payment.ts';
 import { toTimestamp } from '../messages/instant.ts';
 import { toSubscriptionEventMessage, toSubscriptionMessage } from '../messages/subscription.ts';
@@ -20,7 +21,7 @@ export function subscriptionService(
 ): ServiceImpl<typeof SubscriptionService> {
   return {
     async subscribe(call, request) {
-      const { requestId, priceId, returnUrl, withTrial } = request;
+      const { requestId, priceId, returnUrl, withTrial, email } = request;
       const userId = targetUserId(call.actor, request.userId);
       const { subscription, checkout } = await subscribe(contextOf(call), {
         requestId,
@@ -28,6 +29,8 @@ export function subscriptionService(
         priceId: priceId.toLowerCase(),
         returnUrl,
         withTrial,
+        email,
+        consent: readConsent(call, request.consent),
       });
       return {
         subscription: toSubscriptionMessage(subscription),

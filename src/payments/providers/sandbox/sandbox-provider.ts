@@ -64,6 +64,7 @@ export function createSandboxProvider(options: SandboxProviderOptions): SandboxP
       canCloseCheckout: true,
       canDetachMethod: true,
       reportsDisputes: true,
+      fiscalizes: undefined,
       takesCurrency: () => true,
       checkoutTtlMs: 23 * hourMs,
       maxConcurrency: concurrencyMax,
@@ -96,6 +97,7 @@ export function createSandboxProvider(options: SandboxProviderOptions): SandboxP
     },
     detachMethod: (method) => detachMethod(http, method),
     ...refundCalls(http, post),
+    lookUpReceipt: () => Promise.reject(new RequestRefused('the sandbox issues no receipts')),
     async lookUpDispute(id) {
       const found = await http.call('GET', `/v1/disputes/${encodeURIComponent(id)}`);
       return found === undefined ? undefined : readDispute(found, id);
