@@ -44,6 +44,7 @@ CancelSubscription   n       n        n          y        y
 ResumeSubscription   n       n        n          y        y
 ExtendPeriod         n       n        n          y        y
 RetryPayment         n       n        n          y        y
+ChangePlan           n       n        n          y        y
 DetachPaymentMethod  n       n        n          y        y
 ListPayments         n       n        y          y        y
 GetPayment           n       n        y          y        y

@@ -5,6 +5,7 @@ import { Initial } from './migrations/initial.ts';
 import { NoticeLeases } from './migrations/notice-leases.ts';
 import { Journal } from './migrations/journal.ts';
 import { Operators } from './migrations/operators.ts';
+import { PlanChanges } from './migrations/plan-changes.ts';
 import { Refunds } from './migrations/refunds.ts';
 import { WholeLife } from './migrations/whole-life.ts';
 
@@ -41,6 +42,7 @@ export async function openDatabase(options: DatabaseOptions): Promise<MikroORM> 
         { name: '20261123-whole-life', class: WholeLife },
         { name: '20261123-journal', class: Journal },
         { name: '20261123-operators', class: Operators },
+        { name: '20261124-plan-changes', class: PlanChanges },
       ],
       snapshot: false,
       tableName: 'migration',

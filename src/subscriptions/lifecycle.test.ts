@@ -28,6 +28,7 @@ const active: SubscriptionState = {
   paymentMethodId: '0190a000-0000-7000-8000-000000000004',
   openPaymentId: '0190a000-0000-7000-8000-000000000005',
   cancelAtPeriodEnd: false,
+  scheduledPriceId: null,
   complimentary: false,
   graceUntil: null,
   dunningEndsAt: null,

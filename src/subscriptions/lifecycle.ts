@@ -22,7 +22,12 @@ export type SubscriptionEventKind =
   | 'PERIOD_EXTENDED'
   | 'PAYMENT_METHOD_CHANGED'
   | 'PAYMENT_METHOD_REMOVED'
-  | 'RETRY_REQUESTED';
+  | 'RETRY_REQUESTED'
+  | 'PLAN_CHANGE_STARTED'
+  | 'PLAN_CHANGED'
+  | 'PLAN_CHANGE_FAILED'
+  | 'PLAN_CHANGE_SCHEDULED'
+  | 'PLAN_CHANGE_DROPPED';
 
 /** What a rule decided: the new state, the line of history, and what Auth has to be told. Nothing is done yet. */
 export interface SubscriptionChange {
@@ -237,6 +242,7 @@ export function ended(state: SubscriptionState, now: Temporal.Instant): Subscrip
   return {
     ...state,
     openPaymentId: null,
+    scheduledPriceId: null,
     graceUntil: null,
     dunningEndsAt: null,
     nextChargeAt: null,

@@ -41,6 +41,7 @@ interface SubscriptionRow {
   payment_method_id: string | null;
   open_payment_id: string | null;
   cancel_at_period_end: boolean;
+  scheduled_price_id: string | null;
   complimentary: boolean;
   grace_until: string | null;
   dunning_ends_at: string | null;
@@ -63,7 +64,8 @@ export async function lockSubscriptions(
     select s.id, s.user_id, plan.code as plan_code, plan.features, s.product_line, s.price_id,
       price.amount_minor, price.currency_code, price.interval_unit, price.interval_count,
       s.billing_time_zone, s.status, s.anchor_at, s.anchor_cycle, s.cycle, s.current_period_start,
-      s.current_period_end, s.payment_method_id, s.open_payment_id, s.cancel_at_period_end, s.complimentary, s.grace_until,
+      s.current_period_end, s.payment_method_id, s.open_payment_id, s.cancel_at_period_end,
+      s.scheduled_price_id, s.complimentary, s.grace_until,
       s.dunning_ends_at, s.next_charge_at, s.next_transition_at, s.canceled_at, s.ended_at, s.created_at
     from subscription s join plan on plan.id = s.plan_id join price on price.id = s.price_id
     where s.id = any(${ids}::uuid[]) order by s.id for update of s
@@ -92,6 +94,7 @@ function stateFromRow(row: SubscriptionRow): SubscriptionState {
     paymentMethodId: row.payment_method_id,
     openPaymentId: row.open_payment_id,
     cancelAtPeriodEnd: row.cancel_at_period_end,
+    scheduledPriceId: row.scheduled_price_id,
     complimentary: row.complimentary,
     graceUntil: optionalInstantFromRow(row.grace_until),
     dunningEndsAt: optionalInstantFromRow(row.dunning_ends_at),
@@ -115,6 +118,7 @@ export async function storeChanges(
 ): Promise<void> {
   if (changes.length === 0) return;
   await storeStates(tx, [...new Map(changes.map((change) => [change.after.id, change.after])).values()]);
+  await storePrices(tx, changes);
   await storeHistory(ctx, tx, changes, now);
   const entitlementChanges = changes.flatMap(({ after, entitlement }) =>
     entitlement
@@ -166,6 +170,24 @@ async function storeStates(tx: EntityManager, states: readonly SubscriptionState
   `.execute(tx.getKysely());
 }
 
+/** Which price applies, and which one will: apart from the rest, because hardly any change touches them. */
+async function storePrices(tx: EntityManager, changes: readonly SubscriptionChange[]): Promise<void> {
+  const changed = changes.filter(
+    ({ before, after }) => before.priceId !== after.priceId || before.scheduledPriceId !== after.scheduledPriceId,
+  );
+  if (changed.length === 0) return;
+  const states = [...new Map(changed.map(({ after }) => [after.id, after])).values()];
+  await sql`
+    update subscription s set plan_id = price.plan_id, price_id = price.id, scheduled_price_id = c.scheduled_price_id
+    from unnest(
+      ${states.map((state) => state.id)}::uuid[],
+      ${states.map((state) => state.priceId)}::uuid[],
+      ${states.map((state) => state.scheduledPriceId)}::uuid[]
+    ) as c(id, price_id, scheduled_price_id) join price on price.id = c.price_id
+    where s.id = c.id
+  `.execute(tx.getKysely());
+}
+
 async function storeHistory(
   ctx: SubscriptionsContext,
   tx: EntityManager,
@@ -196,6 +218,8 @@ export interface SubscriptionSnapshot {
   current_period_start: string | null;
   current_period_end: string | null;
   cancel_at_period_end: boolean;
+  /** Left out where none is to come. */
+  scheduled_price_id?: string;
 }
 
 /** The snapshot of a state. */
@@ -208,5 +232,6 @@ export function snapshot(state: SubscriptionState): SubscriptionSnapshot {
     current_period_start: state.currentPeriodStart?.toString() ?? null,
     current_period_end: state.currentPeriodEnd?.toString() ?? null,
     cancel_at_period_end: state.cancelAtPeriodEnd,
+    ...(state.scheduledPriceId !== null && { scheduled_price_id: state.scheduledPriceId }),
   };
 }

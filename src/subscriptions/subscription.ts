@@ -29,6 +29,8 @@ export interface SubscriptionState {
   /** The payment that is being taken; while it is set no other one is begun. */
   readonly openPaymentId: string | null;
   readonly cancelAtPeriodEnd: boolean;
+  /** The price that applies from the end of the current period on (T22). */
+  readonly scheduledPriceId: string | null;
   /** Given by an operator: it costs nothing and ends with its period. */
   readonly complimentary: boolean;
   readonly graceUntil: Temporal.Instant | null;
@@ -61,6 +63,7 @@ export const SubscriptionSchema = defineEntity({
     paymentMethodId: p.uuid().strictNullable(),
     openPaymentId: p.uuid().strictNullable(),
     cancelAtPeriodEnd: p.boolean().default(false),
+    scheduledPriceId: p.uuid().strictNullable(),
     complimentary: p.boolean().default(false),
     graceUntil: instant().strictNullable(),
     dunningEndsAt: instant().strictNullable(),
