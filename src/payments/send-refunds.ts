@@ -73,7 +73,10 @@ async function sendRefund(ctx: PaymentsContext, refund: RefundRow): Promise<void
       ctx.log.error(facts, 'refund is open for too long: a person has to look');
       return settleRefund(ctx, refund, { state: 'FAILED', note: 'open for too long' });
     }
-    if (outcome.kind === 'pending') return ctx.log.info(facts, 'refund is under way at the provider');
+    if (outcome.kind === 'pending') {
+      ctx.log.info(facts, 'refund is under way at the provider');
+      return releaseRefund(ctx, refund.id);
+    }
     if (outcome.kind === 'failed') {
       ctx.log.error({ ...facts, reason: outcome.reason }, 'refund failed: a person has to look');
       return settleRefund(ctx, refund, { state: 'FAILED', note: outcome.reason });
@@ -142,6 +145,15 @@ function refundedFact(refund: RefundRow, providerRefundId: string): JournalFact 
 
 function amountOf(refund: RefundRow): Money {
   return { currencyCode: refund.currency_code, amountMinor: BigInt(refund.amount_minor) };
+}
+
+/** The call is over: what comes next needs no more than its time. */
+async function releaseRefund(ctx: PaymentsContext, id: string): Promise<void> {
+  await inTransaction(ctx.em, (tx) =>
+    sql`update refund set lease_until = clock_timestamp() where id = ${id} and state = 'PENDING'`.execute(
+      tx.getKysely(),
+    ),
+  );
 }
 
 async function retrySoon(ctx: PaymentsContext, id: string, afterMs: number): Promise<void> {
