@@ -32,6 +32,7 @@ import { createYookassaProvider } from './payments/providers/yookassa/yookassa-p
 import { sendRefunds } from './payments/send-refunds.ts';
 import { renewalLanes, renewDue } from './renewals/renew-due.ts';
 import { startTicker, type Ticker } from './renewals/ticker.ts';
+import { announcePrices } from './subscriptions/announce-prices.ts';
 import { followAttempts } from './subscriptions/follow-attempts.ts';
 import { processWebhookEvents } from './subscriptions/process-webhook-events.ts';
 import { rollOutFeatures } from './subscriptions/roll-out-features.ts';
@@ -86,7 +87,7 @@ export async function createApp(config: Config, log: Logger): Promise<App> {
     if (loop === 'relay') relay?.wake();
     else if (loop === 'webhooks') tickers.get('webhooks')?.wake();
     else
-      for (const name of ['renewals', 'sweeper', 'transitions', 'refunds', 'removals', 'features'] as const)
+      for (const name of ['renewals', 'sweeper', 'transitions', 'refunds', 'removals', 'features', 'prices'] as const)
         tickers.get(name)?.wake();
   };
   const contextFor = (actor: Actor, call?: Call): AppContext => ({
@@ -158,7 +159,7 @@ function routes(contextOf: (call: Call) => AppContext, sandbox: SandboxProvider 
   return router;
 }
 
-type LoopName = 'webhooks' | 'renewals' | 'sweeper' | 'transitions' | 'refunds' | 'removals' | 'features';
+type LoopName = 'webhooks' | 'renewals' | 'sweeper' | 'transitions' | 'refunds' | 'removals' | 'features' | 'prices';
 type Loop = [name: LoopName, work: () => Promise<number>, lanes: number];
 
 function loops(config: Config, contextFor: (actor: Actor) => AppContext): Loop[] {
@@ -171,6 +172,7 @@ function loops(config: Config, contextFor: (actor: Actor) => AppContext): Loop[]
   if (config.roles.has('renewals')) {
     const [renewals, sweeper, transitions] = [contextOf('renewals'), contextOf('sweeper'), contextOf('transitions')];
     const [refunds, removals, features] = [contextOf('refunds'), contextOf('removals'), contextOf('features')];
+    const prices = contextOf('prices');
     found.push(
       ['renewals', () => renewDue(renewals), renewalLanes],
       ['sweeper', () => followAttempts(sweeper), 1],
@@ -178,6 +180,7 @@ function loops(config: Config, contextFor: (actor: Actor) => AppContext): Loop[]
       ['refunds', () => sendRefunds(refunds), 1],
       ['removals', () => detachMethods(removals), 1],
       ['features', () => rollOutFeatures(features), 1],
+      ['prices', () => announcePrices(prices), 1],
     );
   }
   return found;

@@ -6,6 +6,7 @@ import type { CallContext } from '../identity/call-context.ts';
 import { BillingError } from '../lib/billing-error.ts';
 import type { Money } from '../lib/money.ts';
 import { Customer, PaymentMethod } from '../payments/customer.ts';
+import { nextPriceId } from '../subscriptions/plan-change.ts';
 import { Subscription, type SubscriptionState } from '../subscriptions/subscription.ts';
 import { findTargetPrices } from '../subscriptions/target-price.ts';
 
@@ -60,9 +61,9 @@ export async function getCustomer(ctx: CallContext, { userId }: { userId: string
   const subscriptions = await em.find(Subscription, { userId }, { ...newestFirst, populate: ['plan', 'price'] });
   const methods = await em.find(PaymentMethod, { userId, detachedAt: null }, newestFirst);
   const entitlement = await em.findOne(Entitlement, { userId });
-  const scheduled = await findTargetPrices(
+  const following = await findTargetPrices(
     em,
-    subscriptions.flatMap(({ scheduledPriceId }) => scheduledPriceId ?? []),
+    subscriptions.flatMap((state) => nextPriceId(state) ?? []),
   );
   const now = await businessNow(em);
   const newest = new Map<string, SubscriptionState>();
@@ -74,7 +75,7 @@ export async function getCustomer(ctx: CallContext, { userId }: { userId: string
     methods,
     access: [...newest.values()].map((state) => ({
       ...accessOf(state, entitlement, methods, now),
-      nextAmount: scheduled.get(state.scheduledPriceId ?? '')?.amount ?? state.amount,
+      nextAmount: following.get(nextPriceId(state) ?? '')?.amount ?? state.amount,
     })),
     entitlementVersion: entitlement?.version ?? 0n,
     publishedVersion: entitlement ? await publishedVersion(em, userId, entitlement.version) : 0n,

@@ -31,6 +31,7 @@ GetPlan              n       n        y          y        y
 CreatePlan           n       n        n          n        y
 UpdatePlan           n       n        n          n        y
 AddPrice             n       n        n          n        y
+MovePrice            n       n        n          n        y
 ArchivePlan          n       n        n          n        y
 UnarchivePlan        n       n        n          n        y
 DeletePlan           n       n        n          n        y

@@ -6,6 +6,7 @@ import { NoticeLeases } from './migrations/notice-leases.ts';
 import { Journal } from './migrations/journal.ts';
 import { Operators } from './migrations/operators.ts';
 import { PlanChanges } from './migrations/plan-changes.ts';
+import { PriceMoves } from './migrations/price-moves.ts';
 import { Refunds } from './migrations/refunds.ts';
 import { WholeLife } from './migrations/whole-life.ts';
 
@@ -43,6 +44,7 @@ export async function openDatabase(options: DatabaseOptions): Promise<MikroORM> 
         { name: '20261123-journal', class: Journal },
         { name: '20261123-operators', class: Operators },
         { name: '20261124-plan-changes', class: PlanChanges },
+        { name: '20261124-price-moves', class: PriceMoves },
       ],
       snapshot: false,
       tableName: 'migration',

@@ -19,6 +19,7 @@ const tablesWithoutEntity = [
   'journal_batch',
   'journal_fact',
   'outbox_message',
+  'price_move',
   'sandbox_clock',
   'trial_use',
 ];

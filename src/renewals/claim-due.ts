@@ -15,7 +15,7 @@ import { idempotencyKey, type PaymentStatus } from '../payments/payment.ts';
 import { periodToCharge, type BillingPeriod } from '../subscriptions/billing-period.ts';
 import { dunning } from '../subscriptions/dunning.ts';
 import { forgive, scheduleOf, type SubscriptionChange } from '../subscriptions/lifecycle.ts';
-import { takeUpScheduledPlan } from '../subscriptions/plan-change.ts';
+import { nextPriceId, takeUpNextPrice } from '../subscriptions/plan-change.ts';
 import { lockSubscriptions, storeChanges, type SubscriptionsContext } from '../subscriptions/subscription-rows.ts';
 import type { SubscriptionState } from '../subscriptions/subscription.ts';
 import { findTargetPrices } from '../subscriptions/target-price.ts';
@@ -64,7 +64,7 @@ export async function claimDue(ctx: SubscriptionsContext): Promise<AttemptRow[]>
         )
       ).values(),
     ];
-    const { current, switches } = await takeUpScheduled(tx, states);
+    const { current, switches } = await takeUpNextPrices(tx, states);
     const { dues, forgiven, passed } = decideDues(ctx, current, await findOwed(tx, current), now);
     await storeChanges(ctx, tx, [...switches, ...forgiven], now);
     await storePayments(tx, passed, now);
@@ -79,20 +79,20 @@ export async function claimDue(ctx: SubscriptionsContext): Promise<AttemptRow[]>
   return attempts;
 }
 
-/** T22: what was scheduled for the end of a period applies before the next one is charged. */
-async function takeUpScheduled(
+/** T22: what was scheduled, or announced, for the end of a period applies before the next one is charged. */
+async function takeUpNextPrices(
   tx: EntityManager,
   states: readonly SubscriptionState[],
 ): Promise<{ current: SubscriptionState[]; switches: SubscriptionChange[] }> {
   const targets = await findTargetPrices(
     tx,
-    states.flatMap(({ scheduledPriceId }) => scheduledPriceId ?? []),
+    states.flatMap((state) => nextPriceId(state) ?? []),
   );
   const switches: SubscriptionChange[] = [];
   const current = states.map((state) => {
-    const target = state.scheduledPriceId === null ? undefined : targets.get(state.scheduledPriceId);
+    const target = targets.get(nextPriceId(state) ?? '');
     if (!target) return state;
-    const taken = takeUpScheduledPlan(state, target);
+    const taken = takeUpNextPrice(state, target);
     switches.push(taken);
     return taken.after;
   });

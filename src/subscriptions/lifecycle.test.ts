@@ -29,6 +29,8 @@ const active: SubscriptionState = {
   openPaymentId: '0190a000-0000-7000-8000-000000000005',
   cancelAtPeriodEnd: false,
   scheduledPriceId: null,
+  announcedPriceId: null,
+  announcedPriceFrom: null,
   complimentary: false,
   graceUntil: null,
   dunningEndsAt: null,

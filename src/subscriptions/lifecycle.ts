@@ -27,7 +27,8 @@ export type SubscriptionEventKind =
   | 'PLAN_CHANGED'
   | 'PLAN_CHANGE_FAILED'
   | 'PLAN_CHANGE_SCHEDULED'
-  | 'PLAN_CHANGE_DROPPED';
+  | 'PLAN_CHANGE_DROPPED'
+  | 'PRICE_CHANGE_ANNOUNCED';
 
 /** What a rule decided: the new state, the line of history, and what Auth has to be told. Nothing is done yet. */
 export interface SubscriptionChange {
@@ -243,6 +244,8 @@ export function ended(state: SubscriptionState, now: Temporal.Instant): Subscrip
     ...state,
     openPaymentId: null,
     scheduledPriceId: null,
+    announcedPriceId: null,
+    announcedPriceFrom: null,
     graceUntil: null,
     dunningEndsAt: null,
     nextChargeAt: null,

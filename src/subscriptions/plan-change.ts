@@ -52,15 +52,37 @@ export function schedulePlanChange(state: SubscriptionState, priceId: string, re
   return { before: state, after, kind, reason, entitlement: undefined };
 }
 
+/** What the next cycle costs, where it is not the present price: what was asked for, else what was announced in time. */
+export function nextPriceId(state: SubscriptionState): string | undefined {
+  if (state.scheduledPriceId !== null) return state.scheduledPriceId;
+  const { announcedPriceId, announcedPriceFrom, currentPeriodEnd } = state;
+  if (announcedPriceId === null || currentPeriodEnd === null) return undefined;
+  return Temporal.Instant.compare(currentPeriodEnd, announcedPriceFrom!) >= 0 ? announcedPriceId : undefined;
+}
+
+/** Another price of the plan, for the first cycle that is due at `appliesFrom` or later; a later notice replaces it. */
+export function announcePrice(
+  state: SubscriptionState,
+  { priceId, appliesFrom }: { priceId: string; appliesFrom: Temporal.Instant },
+  reason: string,
+): SubscriptionChange {
+  const after: SubscriptionState = { ...state, announcedPriceId: priceId, announcedPriceFrom: appliesFrom };
+  return { before: state, after, kind: 'PRICE_CHANGE_ANNOUNCED', reason, entitlement: undefined };
+}
+
 /**
- * T22: the period is over, and what was scheduled applies, whatever becomes of the payment that follows. Another interval
+ * T22: the period is over, and what was scheduled, or announced, applies, whatever becomes of the payment that follows. Another interval
  * is counted from this boundary.
  */
-export function takeUpScheduledPlan(state: SubscriptionState, target: TargetPrice): SubscriptionChange {
+export function takeUpNextPrice(state: SubscriptionState, target: TargetPrice): SubscriptionChange {
   const anchored: SubscriptionState = isSameInterval(state, target)
     ? state
     : { ...state, anchorAt: state.currentPeriodEnd, anchorCycle: state.cycle + 1 };
-  return change(state, priced(anchored, target), 'PLAN_CHANGED', 'SCHEDULED', 'PLAN_CHANGED');
+  const after = priced(anchored, target);
+  if (target.planCode !== state.planCode) return change(state, after, 'PLAN_CHANGED', 'SCHEDULED', 'PLAN_CHANGED');
+  // Only the price is another one, which is nothing to Auth.
+  const reason = state.scheduledPriceId === null ? 'PRICE_MOVED' : 'SCHEDULED';
+  return { before: state, after, kind: 'PLAN_CHANGED', reason, entitlement: undefined };
 }
 
 /** With another interval, the paid period begins anew with the change, and so does the counting. */
@@ -81,5 +103,6 @@ function switched(state: SubscriptionState, target: TargetPrice, period: Billing
 
 function priced(state: SubscriptionState, target: TargetPrice): SubscriptionState {
   const { priceId, planCode, features, amount, intervalUnit, intervalCount } = target;
-  return { ...state, priceId, planCode, features, amount, intervalUnit, intervalCount, scheduledPriceId: null };
+  const nothingToCome = { scheduledPriceId: null, announcedPriceId: null, announcedPriceFrom: null };
+  return { ...state, priceId, planCode, features, amount, intervalUnit, intervalCount, ...nothingToCome };
 }

@@ -159,3 +159,20 @@ test.serial('in a trial the change is free and at once, and the first charge is 
   t.deepEqual(await viewer.charged(), [299_000]);
   t.is((await viewer.seen()).status, SubscriptionStatus.ACTIVE);
 });
+
+test.serial('a plan that somebody will change to is not deleted under them', async (t) => {
+  const viewer = await viewerWith(t, world);
+  const [planId, priceId] = [randomUUID(), randomUUID()];
+  await world.query(`insert into plan values ($1, 'lite', 'Lite', '', '{}', 'cinema', null, '2027-01-01')`, [planId]);
+  await world.query(`insert into price values ($1, $2, 'RUB', 9900, 'month', 1, '2027-01-01')`, [priceId, planId]);
+  await viewer.change(priceId);
+  const { planAdmin } = world.clients();
+  t.teardown(() => planAdmin.close());
+  const admin = { token: await world.auth.token({ sub: 'olga', role: 'admin' }) };
+  const { plan } = await planAdmin.getPlan({ planId }, admin);
+  const asked = { requestId: randomUUID(), reason: 'never sold', planId, etag: plan!.etag };
+  const error = await t.throwsAsync(planAdmin.deletePlan(asked, admin), { instanceOf: RpcError });
+  t.is(error!.reason, 'PLAN_IN_USE');
+  await world.advance({ days: 32 });
+  t.is((await viewer.seen()).planCode, 'lite');
+});
