@@ -37,6 +37,7 @@ import { sendRefunds } from './payments/send-refunds.ts';
 import { renewalLanes, renewDue } from './renewals/renew-due.ts';
 import { startTicker, type Ticker } from './renewals/ticker.ts';
 import { followDisputes } from './subscriptions/follow-disputes.ts';
+import { announcePrices } from './subscriptions/announce-prices.ts';
 import { followAttempts } from './subscriptions/follow-attempts.ts';
 import { processWebhookEvents } from './subscriptions/process-webhook-events.ts';
 import { rollOutFeatures } from './subscriptions/roll-out-features.ts';
@@ -102,6 +103,7 @@ export async function createApp(config: Config, log: Logger): Promise<App> {
         'features',
         'disputes',
         'receipts',
+        'prices',
       ] as const)
         tickers.get(name)?.wake();
   };
@@ -205,7 +207,8 @@ type LoopName =
   | 'removals'
   | 'features'
   | 'disputes'
-  | 'receipts';
+  | 'receipts'
+  | 'prices';
 type Loop = [name: LoopName, work: () => Promise<number>, lanes: number];
 
 function loops(config: Config, contextFor: (actor: Actor) => AppContext): Loop[] {
@@ -219,6 +222,7 @@ function loops(config: Config, contextFor: (actor: Actor) => AppContext): Loop[]
     const [renewals, sweeper, transitions] = [contextOf('renewals'), contextOf('sweeper'), contextOf('transitions')];
     const [refunds, removals, features] = [contextOf('refunds'), contextOf('removals'), contextOf('features')];
     const [disputes, receipts] = [contextOf('disputes'), contextOf('receipts')];
+    const prices = contextOf('prices');
     found.push(
       ['renewals', () => renewDue(renewals), renewalLanes],
       ['sweeper', () => followAttempts(sweeper), 1],
@@ -228,6 +232,7 @@ function loops(config: Config, contextFor: (actor: Actor) => AppContext): Loop[]
       ['features', () => rollOutFeatures(features), 1],
       ['disputes', () => followDisputes(disputes), 1],
       ['receipts', () => followReceipts(receipts), 1],
+      ['prices', () => announcePrices(prices), 1],
     );
   }
   return found;

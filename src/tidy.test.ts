@@ -93,6 +93,7 @@ const realTimeAllowed: Record<string, string> = {
   'src/payments/providers/stripe/stripe-look-up.ts': 'the pages of a payment system live by real time',
   'src/payments/providers/yookassa/yookassa-provider.ts': 'the pages of a payment system live by real time',
   'src/subscriptions/subscribe.ts': 'the lease of a call under way is real time',
+  'src/subscriptions/plan-change-payment.ts': 'the lease of a call under way is real time',
 };
 /** A home in them is no developer's. */
 const madeUpPaths: Record<string, string> = {

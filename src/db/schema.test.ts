@@ -21,6 +21,7 @@ const tablesWithoutEntity = [
   'journal_fact',
   'outbox_message',
   'payment_consent',
+  'price_move',
   'receipt',
   'sandbox_clock',
   'trial_use',

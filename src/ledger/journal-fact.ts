@@ -17,7 +17,8 @@ export interface FactPeriod {
   readonly end: Temporal.Instant;
 }
 
-/** What the journal keeps, for ever. A charge without a period bought no time: it is surplus. */
+/** What the journal keeps, for ever. A charge without a period bought no time: it is surplus, or the price
+ * of a better plan for time that was paid already. */
 export type JournalFact =
   | (MoneyMoved & { readonly kind: 'CHARGED'; readonly period: FactPeriod | undefined })
   | (MoneyMoved & { readonly kind: 'REFUNDED'; readonly refundId: string; readonly providerRefundId: string })

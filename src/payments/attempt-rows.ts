@@ -35,7 +35,7 @@ export interface AttemptRow {
   readonly provider: string;
   readonly merchantAccount: string;
   readonly paymentMethodId: string | null;
-  /** Of a charge: the subscription is charged with another method, or with none, by now. */
+  /** Of a charge: the subscription is charged with another method, or with none, by now, or nobody waits for it. */
   readonly superseded: boolean;
   readonly providerCustomerId: string | null;
   readonly providerMethodId: string | null;
@@ -85,7 +85,8 @@ const selectAttempts = sql`
   select a.id, a.payment_id, a.subscription_id, payment.user_id, payment.purpose, payment.status as payment_status,
     payment.period_start, payment.period_end, a.attempt_number, a.kind, a.idempotency_key, a.provider,
     a.merchant_account, a.payment_method_id,
-    a.kind = 'charge' and a.payment_method_id is distinct from s.payment_method_id as superseded, method.provider_customer_id, method.provider_method_id, a.amount_minor, a.currency_code,
+    a.kind = 'charge' and (a.payment_method_id is distinct from s.payment_method_id or payment.status = 'VOID')
+      as superseded, method.provider_customer_id, method.provider_method_id, a.amount_minor, a.currency_code,
     a.description, a.return_url, a.state, a.provider_payment_id, a.checks,
     a.absent_since, a.lease_until > clock_timestamp() as leased, a.created_at
   from payment_attempt a join payment on payment.id = a.payment_id join subscription s on s.id = a.subscription_id

@@ -23,6 +23,7 @@ export function cancel(
     ...state,
     cancelAtPeriodEnd: true,
     canceledAt: now,
+    scheduledPriceId: null,
     nextChargeAt: null,
     nextTransitionAt: state.currentPeriodEnd,
   };
@@ -88,6 +89,7 @@ export function removeMethod(state: SubscriptionState, reason: string, now: Temp
     ...without,
     cancelAtPeriodEnd: true,
     canceledAt: state.canceledAt ?? now,
+    scheduledPriceId: null,
     nextTransitionAt: state.currentPeriodEnd,
   };
   return change(state, after, 'PAYMENT_METHOD_REMOVED', reason, 'CANCELLATION_SCHEDULED');
@@ -102,8 +104,8 @@ export function retryPayment(state: SubscriptionState, reason: string, now: Temp
   return { before: state, after, kind: 'RETRY_REQUESTED', reason, entitlement: undefined };
 }
 
-/** Nothing can renew without a method, and no other one is ever taken without consent. */
-function requireMethod(state: SubscriptionState): void {
+/** Nothing can be charged without a method, and no other one is ever taken without consent. Throws PAYMENT_METHOD_REQUIRED. */
+export function requireMethod(state: SubscriptionState): void {
   if (state.paymentMethodId !== null) return;
   throw new BillingError(
     'wrong-state',

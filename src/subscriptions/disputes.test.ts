@@ -240,6 +240,9 @@ test.serial('while money is disputed nothing is retried, and a viewer may leave 
 
   const leaving = await world.subscriber();
   await disputeLatest(leaving);
+  const change = { requestId: randomUUID(), subscriptionId: leaving.subscriptionId, priceId: world.prices.premium };
+  const changing = api.subscriptions.changePlan(change, { token: leaving.token });
+  t.is(await refused(t, changing), 'FAILED_PRECONDITION DISPUTE_OPEN');
   const cancel = { requestId: randomUUID(), subscriptionId: leaving.subscriptionId, effective: CancelEffective.NOW };
   const canceled = await api.subscriptions.cancelSubscription(cancel, { token: leaving.token });
   t.truthy(canceled.subscription?.endedAt);

@@ -25,7 +25,13 @@ export type SubscriptionEventKind =
   | 'RETRY_REQUESTED'
   | 'DISPUTE_OPENED'
   | 'DISPUTE_LOST'
-  | 'DISPUTE_REINSTATED';
+  | 'DISPUTE_REINSTATED'
+  | 'PLAN_CHANGE_STARTED'
+  | 'PLAN_CHANGED'
+  | 'PLAN_CHANGE_FAILED'
+  | 'PLAN_CHANGE_SCHEDULED'
+  | 'PLAN_CHANGE_DROPPED'
+  | 'PRICE_CHANGE_ANNOUNCED';
 
 /** What a rule decided: the new state, the line of history, and what Auth has to be told. Nothing is done yet. */
 export interface SubscriptionChange {
@@ -244,6 +250,9 @@ export function ended(state: SubscriptionState, now: Temporal.Instant): Subscrip
   return {
     ...state,
     openPaymentId: null,
+    scheduledPriceId: null,
+    announcedPriceId: null,
+    announcedPriceFrom: null,
     graceUntil: null,
     dunningEndsAt: null,
     nextChargeAt: null,

@@ -65,7 +65,7 @@ function changesOf(
   const open = opened.at(-1)?.after ?? state;
   if (disputeState === 'OPEN') return opened;
   if (disputeState === 'LOST') {
-    const paidCurrentPeriod = !surplus && cycleOf(attempt) === state.cycle;
+    const paidCurrentPeriod = !surplus && hasPaidCurrentPeriod(attempt, state);
     return [...opened, ...loseDispute(open, { reason, paidCurrentPeriod }, now)];
   }
   return [...opened, isStillDisputed ? noted(open, 'DISPUTE_REINSTATED', reason) : reinstateFunds(open, reason, now)];
@@ -79,10 +79,13 @@ function noted(
   return { before: state, after: state, kind, reason, entitlement: undefined };
 }
 
-/** Which period the payment bought; undefined for what bought none. */
-function cycleOf({ purpose }: AttemptRow): number | undefined {
-  if (purpose === 'initial') return 0;
-  return purpose.startsWith('cycle:') ? Number(purpose.slice('cycle:'.length)) : undefined;
+/** Whether the payment bought the current period, or a better plan for what is left of it. */
+function hasPaidCurrentPeriod(
+  { purpose, periodEnd }: AttemptRow,
+  { cycle, currentPeriodEnd }: SubscriptionState,
+): boolean {
+  if (purpose.startsWith('change:')) return periodEnd !== null && currentPeriodEnd?.equals(periodEnd) === true;
+  return purpose === 'initial' ? cycle === 0 : purpose === `cycle:${cycle}`;
 }
 
 function withoutVoid(change: SubscriptionChange, voided: ReadonlySet<string>): SubscriptionChange {

@@ -15,6 +15,8 @@ export const triggers = {
   'payment-succeeded': 'the payment that it waits for succeeded',
   'payment-declined': 'that payment was declined, or needs the customer',
   'payment-declined-hard': 'that payment was declined for good',
+  'change-paid': 'the payment for another plan succeeded',
+  'change-failed': 'that payment was declined, or its time is over',
   'trial-confirmed': 'the method for a trial is saved, and the trial is the first',
   'checkout-dead': 'its checkout is over, which the payment system has confirmed',
   'grace-ends': 'the grace period ends',
@@ -31,6 +33,8 @@ export const triggers = {
   'remove-method': 'its payment method is removed',
   'retry-payment': 'RetryPayment',
   extend: 'ExtendPeriod',
+  'change-plan-now': 'ChangePlan, to a price that applies at once',
+  'change-plan-at-period-end': 'ChangePlan, to a price that applies at the end of the period',
 } as const;
 export type Trigger = keyof typeof triggers;
 
@@ -43,6 +47,8 @@ export const commands = [
   'remove-method',
   'retry-payment',
   'extend',
+  'change-plan-now',
+  'change-plan-at-period-end',
 ] as const satisfies readonly Trigger[];
 export type Command = (typeof commands)[number];
 
@@ -94,6 +100,11 @@ export const transitions: readonly Transition[] = [
   { id: 'T19', from: 'TRIALING', trigger: 'period-ends', flagged: true, to: 'CANCELED' },
   { id: 'T20', from: 'ACTIVE', trigger: 'cancel-now', to: 'CANCELED' },
   { id: 'T20', from: 'TRIALING', trigger: 'cancel-now', to: 'CANCELED' },
+  { id: 'T21', from: 'ACTIVE', trigger: 'change-plan-now', flagged: false, to: 'ACTIVE' },
+  { id: 'T21', from: 'TRIALING', trigger: 'change-plan-now', flagged: false, to: 'TRIALING' },
+  { id: 'T21', from: 'ACTIVE', trigger: 'change-paid', to: 'ACTIVE' },
+  { id: 'T21', from: 'ACTIVE', trigger: 'change-failed', to: 'ACTIVE' },
+  { id: 'T22', from: 'ACTIVE', trigger: 'change-plan-at-period-end', flagged: false, to: 'ACTIVE' },
   { id: 'T24', from: 'ACTIVE', trigger: 'funds-withdrawn', to: 'ACTIVE' },
   { id: 'T24', from: 'TRIALING', trigger: 'funds-withdrawn', to: 'TRIALING' },
   { id: 'T24', from: 'PAST_DUE', trigger: 'funds-withdrawn', to: 'PAST_DUE' },

@@ -43,8 +43,11 @@ export interface World {
   query(text: string, values?: unknown[]): Promise<Row[]>;
   startReplica(env?: Record<string, string>): Promise<TestService>;
   clients(service?: TestService): ReturnType<typeof clientsOf>;
-  /** A viewer who has paid, with a card of the payment system's list. */
-  subscriber(card?: string): Promise<{ userId: string; subscriptionId: string; token: string }>;
+  /** A viewer who has paid, or saved a method for a trial, with a card of the payment system's list. */
+  subscriber(
+    card?: string,
+    more?: { withTrial?: boolean },
+  ): Promise<{ userId: string; subscriptionId: string; token: string }>;
   /** Moves the business clock and waits until all that was due on the way is done. */
   advance(span: { days?: number; hours?: number }): Promise<void>;
   stop(): Promise<void>;
@@ -114,7 +117,7 @@ export async function startWorld(options: WorldOptions = {}): Promise<World> {
     service: await startReplica(),
     startReplica: (more) => startReplica(more),
     clients: (service = world.service) => clientsOf(service),
-    subscriber: (card) => takeOut(world, card),
+    subscriber: (card, more) => takeOut(world, card, more),
     advance: (span) => advance(world, span),
     async stop() {
       await Promise.all(replicas.map((replica) => replica.stop()));
@@ -172,19 +175,20 @@ async function plantDemoPlans(databaseUrl: string, query: World['query']): Promi
 async function takeOut(
   world: World,
   card?: string,
+  more: { withTrial?: boolean } = {},
 ): Promise<{ userId: string; subscriptionId: string; token: string }> {
   const userId = randomUUID();
   const token = await world.auth.token({ sub: userId });
   const { subscriptions } = world.clients();
   const { subscription, checkout } = await subscriptions.subscribe(
-    { requestId: randomUUID(), priceId: world.prices.basic },
+    { requestId: randomUUID(), priceId: world.prices.basic, ...more },
     { token },
   );
   await world.provider.pay(checkout!.url, card);
   const subscriptionId = subscription!.id;
   await waitUntil('the payment activates the subscription', async () => {
     const [row] = await world.query(`select status from subscription where id = $1`, [subscriptionId]);
-    return row?.['status'] === 'ACTIVE';
+    return row?.['status'] !== 'INCOMPLETE';
   });
   subscriptions.close();
   return { userId, subscriptionId, token };

@@ -38,7 +38,7 @@ export type Payment = Message<"billing.v1.Payment"> & {
   subscriptionId: string;
 
   /**
-   * `initial`, or `cycle:<n>` for the renewal of that cycle.
+   * `initial`, `cycle:<n>` for the renewal of that cycle, or `change:<id>` for a change of plan.
    *
    * @generated from field: string purpose = 3;
    */
