@@ -31,7 +31,7 @@ async function oneChargePerPurpose(world: World): Promise<Check> {
     `select p.id, p.status, array_agg(a.id::text) as attempts from payment p join payment_attempt a on a.payment_id = p.id
      group by p.id`,
   );
-  const taken = (await world.paymentSystem.payments()).filter(({ status }) => status === 'succeeded');
+  const taken = (await world.provider.payments()).filter(({ status }) => status === 'succeeded');
   const byReference = Map.groupBy(taken, ({ reference }) => reference);
   const broken = attempts.flatMap(({ id, status, attempts: ids }) => {
     const charges = (ids as string[]).flatMap((attempt) => byReference.get(attempt) ?? []);
@@ -48,7 +48,7 @@ async function everyChargeIsKnown(world: World): Promise<Check> {
   const known = new Set(
     (await world.query(`select id::text from payment_attempt where state = 'SUCCEEDED'`)).map(({ id }) => String(id)),
   );
-  const charges = (await world.paymentSystem.payments()).filter(({ status }) => status === 'succeeded');
+  const charges = (await world.provider.payments()).filter(({ status }) => status === 'succeeded');
   const broken = charges.filter(({ reference }) => !known.has(reference)).map(({ id }) => `charge ${id} is nobody's`);
   return { name: 'every charge is known', examined: charges.length, broken };
 }

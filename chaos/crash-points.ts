@@ -1,23 +1,22 @@
 import { randomUUID } from 'node:crypto';
 import { failPointNames, type FailPointName } from '../src/lib/fail-point.ts';
-import type { CustomerScript } from '../src/testing/payment-system.ts';
+import type { LocalProvider } from '../src/local/payment-systems.ts';
+import type { ScriptedStep } from '../src/testing/payment-system.ts';
 import { isRunning } from '../src/testing/processes-of.ts';
 import { waitUntil } from '../src/testing/wait-until.ts';
 import { startWorld, type World } from '../src/testing/world.ts';
 import { checkInvariants, type Check } from './checks.ts';
 import type { Scenario } from './scenario.ts';
 
-type Steps = CustomerScript['charges'];
-
-/** How the payment system treats the charge that the crash falls into; afterwards it is well again. */
+/** How the payment system treats the charge, or the refund, that the crash falls into; afterwards it is well again. */
 const outcomes = {
-  ok: { charges: [{ outcome: 'ok' }] },
-  decline: { charges: [{ outcome: 'soft_decline' }] },
-  'charged-no-answer': { charges: [{ outcome: 'charged_unanswered' }] },
-  'nothing-no-answer': { charges: [{ outcome: 'nothing_unanswered' }] },
-  'stored-500': { charges: [{ outcome: 'stored_500' }] },
-  'webhook-first': { charges: [{ outcome: 'ok', delay_ms: 4_000 }] },
-} satisfies Record<string, { charges: Steps }>;
+  ok: { outcome: 'ok' },
+  decline: { outcome: 'soft_decline' },
+  'charged-no-answer': { outcome: 'charged_unanswered' },
+  'nothing-no-answer': { outcome: 'nothing_unanswered' },
+  'stored-500': { outcome: 'stored_500' },
+  'webhook-first': { outcome: 'ok', delay_ms: 4_000 },
+} satisfies Record<string, ScriptedStep>;
 
 type Outcome = keyof typeof outcomes;
 
@@ -31,10 +30,7 @@ const reachMaxMs = 40_000;
 /** Past the provider's memory of keys, and the first retry after a decline. */
 const quiesceDays = 3;
 
-/**
- * Every point with every outcome that gets there. A refund is not scripted, so its points go with one. Without a charge
- * there is no notice, and without a decision nothing is published.
- */
+/** Every point with every outcome that gets there: without a charge there is no notice, and without a decision nothing is published. */
 export function crashCases(): CrashCase[] {
   return failPointNames.flatMap((point) =>
     (Object.keys(outcomes) as Outcome[])
@@ -44,20 +40,24 @@ export function crashCases(): CrashCase[] {
 }
 
 function reaches(point: FailPointName, outcome: Outcome): boolean {
-  if (point.startsWith('refund.')) return outcome === 'ok';
+  if (point.startsWith('refund.')) return true;
   const isDecided = outcome !== 'nothing-no-answer' && outcome !== 'stored-500';
   return isDecided || !(point.startsWith('webhook.') || point.startsWith('relay.'));
 }
 
 /** The process is killed at each point, started again, and everything comes right. */
-export const crashPoints: Scenario = async ({ only, progress }) => {
+export const crashPoints: Scenario = async ({ only, progress, provider }) => {
   const cases = crashCases().filter(({ point, outcome }) => `${point} ${outcome}`.includes(only));
-  return crashEach(cases, progress);
+  return crashEach(cases, progress, provider);
 };
 
 /** Plays the cases one after the other in one world, and checks all of it. */
-export async function crashEach(cases: readonly CrashCase[], progress: (line: string) => void): Promise<Check[]> {
-  const world = await startWorld();
+export async function crashEach(
+  cases: readonly CrashCase[],
+  progress: (line: string) => void,
+  provider: LocalProvider = 'sandbox',
+): Promise<Check[]> {
+  const world = await startWorld({ provider });
   try {
     const broken: string[] = [];
     for (const [n, { point, outcome }] of cases.entries()) {
@@ -76,14 +76,14 @@ async function crashOnce(world: World, { point, outcome }: CrashCase): Promise<s
   const viewer = await world.subscriber();
   await world.advance({ hours: 0 });
   await world.service.stop();
-  await world.paymentSystem.script(viewer.userId, outcomes[outcome]);
   const isRefund = point.startsWith('refund.');
+  await world.provider.script(viewer.userId, { [isRefund ? 'refunds' : 'charges']: [outcomes[outcome]] });
   if (isRefund) await oweRefund(world, viewer.userId);
   else
     await world.query(`update subscription set next_charge_at = business_now() where id = $1`, [viewer.subscriptionId]);
 
   const doomed = await world.startReplica({ BILLING_FAIL_POINT: point });
-  const died = await waitUntil(`the process dies at ${point}`, () => !isRunning(doomed.pid), reachMaxMs)
+  const died = await waitUntil(`the process dies at ${point}`, () => hasDied(world, doomed.pid, isRefund), reachMaxMs)
     .then(() => true)
     .catch(() => false);
   if (!died) await doomed.stop();
@@ -94,7 +94,7 @@ async function crashOnce(world: World, { point, outcome }: CrashCase): Promise<s
   world.service = await world.startReplica();
   await world.advance({ days: quiesceDays });
   if (!died) return 'the point was never reached';
-  return isRefund ? refundProblem(world, viewer.userId) : renewalProblem(world, viewer);
+  return isRefund ? refundProblem(world, viewer.userId, outcome) : renewalProblem(world, viewer);
 }
 
 /** The first payment is to go back, as after a cancellation. */
@@ -104,19 +104,35 @@ async function oweRefund(world: World, userId: string): Promise<void> {
     `insert into refund (id, attempt_id, reason, provider, merchant_account, provider_payment_id, amount_minor,
        currency_code, idempotency_key, state, next_try_at, lease_until, created_at)
      select $1, a.id, 'REQUESTED', a.provider, a.merchant_account, a.provider_payment_id, a.amount_minor,
-       a.currency_code, 'rfd_' || $1::text, 'PENDING', business_now(), clock_timestamp(), business_now()
-     from payment_attempt a where a.user_id = $2`,
-    [id, userId],
+       a.currency_code, $3, 'PENDING', business_now(), clock_timestamp(), business_now()
+     from payment_attempt a join payment p on p.id = a.payment_id where p.user_id = $2`,
+    [id, userId, `rfd_${id}`],
   );
 }
 
-async function refundProblem(world: World, userId: string): Promise<string | undefined> {
-  const payment = (await world.paymentSystem.payments()).find((one) => one.customer_reference === userId);
+/** Whether it is dead; a refund that is to be tried again has its time come meanwhile, with nobody to move the clock. */
+async function hasDied(world: World, pid: number, isRefund: boolean): Promise<boolean> {
+  if (!isRunning(pid)) return true;
+  if (!isRefund) return false;
+  await world.query(
+    `update sandbox_clock set set_to = again.at from (select min(next_try_at) as at from refund
+       where state = 'PENDING' and lease_until <= clock_timestamp() and next_try_at > business_now()) again
+     where again.at is not null`,
+  );
+  return false;
+}
+
+/** A refund that the payment system cannot make, or that nobody can tell of while its key is safe, is left to a person. */
+async function refundProblem(world: World, userId: string, outcome: Outcome): Promise<string | undefined> {
+  const payment = (await world.provider.payments()).find((one) => one.customer_reference === userId);
   const [refund] = await world.query(
-    `select r.state from refund r join payment_attempt a on a.id = r.attempt_id where a.user_id = $1`,
+    `select r.state from refund r join payment_attempt a on a.id = r.attempt_id
+     join payment p on p.id = a.payment_id where p.user_id = $1`,
     [userId],
   );
-  if (payment!.refunded_minor === payment!.amount_minor && refund!['state'] === 'SUCCEEDED') return undefined;
+  const isLeft = outcome === 'decline' || outcome === 'stored-500';
+  const [back, state] = isLeft ? ['0', 'FAILED'] : [payment!.amount_minor, 'SUCCEEDED'];
+  if (payment!.refunded_minor === back && refund!['state'] === state) return undefined;
   return `${payment!.refunded_minor} went back, the refund is ${String(refund!['state'])}`;
 }
 
@@ -124,7 +140,7 @@ async function renewalProblem(
   world: World,
   { userId, subscriptionId }: { userId: string; subscriptionId: string },
 ): Promise<string | undefined> {
-  const charges = (await world.paymentSystem.payments()).filter(
+  const charges = (await world.provider.payments()).filter(
     (payment) =>
       payment.customer_reference === userId && payment.kind === 'off_session' && payment.status === 'succeeded',
   );

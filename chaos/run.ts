@@ -3,10 +3,12 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { paymentProviders } from '../src/config/payment-config.ts';
 import { startTestServers } from '../src/testing/servers.ts';
 import { cancelRace } from './cancel-race.ts';
 import { holds, type Check } from './checks.ts';
 import { crashPoints } from './crash-points.ts';
+import { lateSuccess } from './late-success.ts';
 import { requestId } from './request-id.ts';
 import type { Scenario } from './scenario.ts';
 
@@ -14,47 +16,67 @@ const scenarios: Record<string, Scenario> = {
   'crash-points': crashPoints,
   'cancel-race': cancelRace,
   'request-id': requestId,
+  'late-success': lateSuccess,
 };
 const names = Object.keys(scenarios).join(', ');
+/** Scenarios that every payment system's double can play. */
+const anyProvider: ReadonlySet<string> = new Set(['crash-points']);
 const shownMax = 20;
+const removeTriesMax = 20;
 
-/** `npm run chaos -- SCENARIO [--seed N] [--only TEXT]`. Answers the exit status. */
+/** `npm run chaos -- SCENARIO [--provider NAME] [--seed N] [--only TEXT]`. Answers the exit status. */
 async function main(args: string[]): Promise<number> {
   const { values, positionals } = parseArgs({
     args,
     allowPositionals: true,
-    options: { seed: { type: 'string' }, only: { type: 'string', default: '' } },
+    options: {
+      seed: { type: 'string' },
+      only: { type: 'string', default: '' },
+      provider: { type: 'string', default: 'sandbox' },
+    },
   });
   const [name = ''] = positionals;
   const scenario = Object.hasOwn(scenarios, name) ? scenarios[name] : undefined;
   if (scenario === undefined || positionals.length > 1) return refuse(`the scenario has to be one of ${names}`);
   const seed = values.seed === undefined ? randomInt(2 ** 31) : Number(values.seed);
   if (!Number.isInteger(seed) || seed < 0) return refuse('--seed has to be a whole number');
+  const provider = paymentProviders.find((known) => known === values.provider);
+  if (provider === undefined) return refuse(`--provider has to be one of ${paymentProviders.join(', ')}`);
+  if (provider !== 'sandbox' && !anyProvider.has(name)) return refuse(`${name} is played with the sandbox only`);
 
-  const dir = mkdtempSync(join(tmpdir(), 'billing-chaos-'));
   const started = performance.now();
   const elapsed = (): string => `${((performance.now() - started) / 1_000).toFixed(0).padStart(5)} s`;
-  console.log(`chaos ${name}, seed ${seed}; again with: npm run chaos -- ${name} --seed ${seed}`);
+  const progress = (line: string): void => console.log(`${elapsed()}  ${line}`);
+  const more = provider === 'sandbox' ? '' : ` --provider ${provider}`;
+  console.log(`chaos ${name}, seed ${seed}; again with: npm run chaos -- ${name} --seed ${seed}${more}`);
+  return withServers(async () => report(await scenario({ seed, only: values.only, provider, progress })));
+}
+
+/** The servers of the worlds, and a folder for all that is written; whatever ends the run, nothing of it stays. */
+async function withServers(work: () => Promise<number>): Promise<number> {
+  const dir = mkdtempSync(join(tmpdir(), 'billing-chaos-'));
+  const remove = (): void => rmSync(dir, { recursive: true, force: true, maxRetries: removeTriesMax });
+  const starting = startTestServers(dir, { ...(process.env as Record<string, string>) });
+  const leave = async (): Promise<void> => {
+    // The world is in the middle of something: that it loses its servers is no news any more.
+    for (const event of ['uncaughtException', 'unhandledRejection'] as const) process.on(event, () => undefined);
+    await starting.then((servers) => servers.stop()).catch(() => undefined);
+    remove();
+    process.exit(130);
+  };
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => void leave());
   try {
-    const servers = await startTestServers(dir, { ...(process.env as Record<string, string>) });
-    const leave = async (): Promise<void> => {
-      await servers.stop();
-      rmSync(dir, { recursive: true, force: true });
-      process.exit(130);
-    };
-    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => void leave());
+    const servers = await starting;
     try {
       const temporary = join(dir, 'tmp');
       mkdirSync(temporary);
       Object.assign(process.env, servers.env, { TMPDIR: temporary });
-      const progress = (line: string): void => console.log(`${elapsed()}  ${line}`);
-      const checks = await scenario({ seed, only: values.only, progress });
-      return report(checks);
+      return await work();
     } finally {
       await servers.stop();
     }
   } finally {
-    rmSync(dir, { recursive: true, force: true });
+    remove();
   }
 }
 

@@ -1,3 +1,4 @@
+import type { LocalProvider } from '../src/local/payment-systems.ts';
 import type { Check } from './checks.ts';
 
 export interface ScenarioOptions {
@@ -5,6 +6,8 @@ export interface ScenarioOptions {
   readonly seed: number;
   /** Only what has this text in its name, for a replay. */
   readonly only: string;
+  /** What the service charges through. */
+  readonly provider: LocalProvider;
   /** Hears a line for a person now and then. */
   progress(line: string): void;
 }

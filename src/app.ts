@@ -12,7 +12,8 @@ import { SubscriptionService } from '@cinema-billing/gen/billing/v1/subscription
 import { WebhookService } from '@cinema-billing/gen/billing/v1/webhook_service_pb.ts';
 import { SandboxService } from '@cinema-billing/gen/billing/sandbox/v1/sandbox_service_pb.ts';
 import { sql } from 'kysely';
-import type { Config } from './config/config.ts';
+import { ConfigError, type Config } from './config/config.ts';
+import type { PaymentConfig } from './config/payment-config.ts';
 import { setSandboxClock } from './db/clock.ts';
 import { describeDatabaseError } from './db/database-error.ts';
 import { migrateDatabase } from './db/migrate.ts';
@@ -24,18 +25,25 @@ import { openJwks } from './identity/jwks.ts';
 import { fixedKey, type TokenKeys } from './identity/token-keys.ts';
 import { createTokenVerifier } from './identity/verify-token.ts';
 import { createRelay, type Relay } from './outbox/relay.ts';
-import { createSandboxProvider, type SandboxProvider } from './payments/providers/sandbox/sandbox-provider.ts';
+import { createSandboxProvider } from './payments/providers/sandbox/sandbox-provider.ts';
 import { detachMethods } from './payments/detach-methods.ts';
 import type { PaymentProvider } from './payments/provider.ts';
 import { createStripeProvider } from './payments/providers/stripe/stripe-provider.ts';
 import { createYookassaProvider } from './payments/providers/yookassa/yookassa-provider.ts';
+import { followReceipts } from './payments/follow-receipts.ts';
+import { findUnconfigured } from './payments/find-unconfigured.ts';
+import type { PaymentProviders } from './payments/providers.ts';
 import { sendRefunds } from './payments/send-refunds.ts';
 import { renewalLanes, renewDue } from './renewals/renew-due.ts';
 import { startTicker, type Ticker } from './renewals/ticker.ts';
+import { followDisputes } from './subscriptions/follow-disputes.ts';
+import { announcePrices } from './subscriptions/announce-prices.ts';
 import { followAttempts } from './subscriptions/follow-attempts.ts';
 import { processWebhookEvents } from './subscriptions/process-webhook-events.ts';
 import { rollOutFeatures } from './subscriptions/roll-out-features.ts';
 import { runTransitions } from './subscriptions/run-transitions.ts';
+import type { SandboxControl } from './sandbox/advance-clock.ts';
+import { createDoubleControl } from './sandbox/double-control.ts';
 import type { SubscribeContext } from './subscriptions/subscribe.ts';
 import { createAdminSite, type AdminSite } from './transport/admin-site.ts';
 import type { Call } from './transport/call.ts';
@@ -56,8 +64,8 @@ import { webhookService } from './transport/services/webhook-service.ts';
 /** The whole service, not yet listening. */
 export interface App {
   readonly orm: MikroORM;
-  /** The sandbox payment system, whose clock goes with the service's; undefined with a live one. */
-  readonly sandbox: SandboxProvider | undefined;
+  /** The clock of the sandbox payment system, or of a double, which goes with the service's; undefined with a live one. */
+  readonly sandbox: SandboxControl | undefined;
   /** What use cases run with when nobody called: for tests, loops and the operator's tool. */
   contextFor(actor: Actor): AppContext;
   /** Migrates, listens and starts the loops of the configured roles. */
@@ -72,12 +80,12 @@ const drainMs = 8_000;
 
 /**
  * Builds the service from its configuration: the only place that constructs things. Throws when Auth's keys cannot be
- * had.
+ * had, and ConfigError when a currency is given to a payment system that does not take it.
  */
 export async function createApp(config: Config, log: Logger): Promise<App> {
+  const { providers, sandbox } = openPaymentSystems(config);
   const tokenKeys = await openTokenKeys(config, log);
   const orm = await openDatabase({ url: config.databaseUrl, entities });
-  const { provider, sandbox } = openPaymentSystem(config);
   const relay = config.roles.has('relay')
     ? createRelay({ databaseUrl: config.databaseUrl, orm, natsUrl: config.natsUrl, log })
     : undefined;
@@ -86,7 +94,17 @@ export async function createApp(config: Config, log: Logger): Promise<App> {
     if (loop === 'relay') relay?.wake();
     else if (loop === 'webhooks') tickers.get('webhooks')?.wake();
     else
-      for (const name of ['renewals', 'sweeper', 'transitions', 'refunds', 'removals', 'features'] as const)
+      for (const name of [
+        'renewals',
+        'sweeper',
+        'transitions',
+        'refunds',
+        'removals',
+        'features',
+        'disputes',
+        'receipts',
+        'prices',
+      ] as const)
         tickers.get(name)?.wake();
   };
   const contextFor = (actor: Actor, call?: Call): AppContext => ({
@@ -95,8 +113,8 @@ export async function createApp(config: Config, log: Logger): Promise<App> {
     log: call?.log ?? log,
     traceparent: call?.traceparent ?? '',
     wake,
-    providers: new Map([[provider.name, provider]]),
-    defaultProvider: provider.name,
+    providers,
+    providerOfCurrency: config.providerOfCurrency,
     leaseMarginHours: config.leaseMarginHours,
     billingTimeZone: config.timeZone,
     secret: config.secret,
@@ -112,6 +130,9 @@ export async function createApp(config: Config, log: Logger): Promise<App> {
       await migrateDatabase(config.databaseUrl);
       await assertDurable(orm);
       if (sandbox !== undefined) await startSandboxClock(orm, sandbox, log);
+      for (const owner of await findUnconfigured(orm.em, providers)) {
+        log.error(owner, 'methods that were saved at this payment system cannot be charged: it is not configured');
+      }
       const ports = (await transport?.start()) ?? { httpPort: 0, grpcPort: 0 };
       relay?.start();
       for (const [name, work, lanes] of loops(config, contextFor))
@@ -130,15 +151,34 @@ export async function createApp(config: Config, log: Logger): Promise<App> {
   };
 }
 
-/** The payment system of the configuration: a new one is a line here. Only the sandbox has a clock to move. */
-function openPaymentSystem({ payment }: Config): { provider: PaymentProvider; sandbox?: SandboxProvider } {
-  if (payment.provider === 'stripe') return { provider: createStripeProvider(payment) };
-  if (payment.provider === 'yookassa') return { provider: createYookassaProvider(payment) };
-  const sandbox = createSandboxProvider(payment);
-  return { provider: sandbox, sandbox };
+/** The payment systems of the configuration. Only the sandbox, which stands alone, and doubles have a clock to move. */
+function openPaymentSystems(config: Config): { providers: PaymentProviders; sandbox: SandboxControl | undefined } {
+  let sandbox: SandboxControl | undefined;
+  const open = (payment: PaymentConfig): PaymentProvider => {
+    switch (payment.provider) {
+      case 'stripe':
+        return createStripeProvider(payment);
+      case 'yookassa':
+        return createYookassaProvider(payment);
+      case 'sandbox': {
+        const provider = createSandboxProvider(payment);
+        sandbox = provider;
+        return provider;
+      }
+    }
+  };
+  if (config.sandboxActivityUrl !== undefined) sandbox = createDoubleControl(config.sandboxActivityUrl);
+  const providers: PaymentProviders = new Map<string, PaymentProvider>(
+    config.payments.map((payment) => [payment.provider, open(payment)]),
+  );
+  const problems = [...config.providerOfCurrency]
+    .filter(([currency, name]) => !providers.get(name)?.capabilities.takesCurrency(currency))
+    .map(([currency, name]) => `PAYMENT_PROVIDER_BY_CURRENCY: ${name} does not take ${currency}`);
+  if (problems.length > 0) throw new ConfigError(problems);
+  return { providers, sandbox };
 }
 
-function routes(contextOf: (call: Call) => AppContext, sandbox: SandboxProvider | undefined): Router {
+function routes(contextOf: (call: Call) => AppContext, sandbox: SandboxControl | undefined): Router {
   const router = createRouter();
   router.add(PlanService, planService(contextOf));
   router.add(SubscriptionService, subscriptionService(contextOf));
@@ -158,19 +198,31 @@ function routes(contextOf: (call: Call) => AppContext, sandbox: SandboxProvider 
   return router;
 }
 
-type LoopName = 'webhooks' | 'renewals' | 'sweeper' | 'transitions' | 'refunds' | 'removals' | 'features';
+type LoopName =
+  | 'webhooks'
+  | 'renewals'
+  | 'sweeper'
+  | 'transitions'
+  | 'refunds'
+  | 'removals'
+  | 'features'
+  | 'disputes'
+  | 'receipts'
+  | 'prices';
 type Loop = [name: LoopName, work: () => Promise<number>, lanes: number];
 
 function loops(config: Config, contextFor: (actor: Actor) => AppContext): Loop[] {
   const contextOf = (id: string) => contextFor({ kind: 'system', id });
   const found: Loop[] = [];
   if (config.roles.has('api')) {
-    const ctx = contextFor({ kind: 'provider', id: config.payment.provider });
-    found.push(['webhooks', () => processWebhookEvents(ctx), 1]);
+    const webhooks = contextOf('webhooks');
+    found.push(['webhooks', () => processWebhookEvents(webhooks), 1]);
   }
   if (config.roles.has('renewals')) {
     const [renewals, sweeper, transitions] = [contextOf('renewals'), contextOf('sweeper'), contextOf('transitions')];
     const [refunds, removals, features] = [contextOf('refunds'), contextOf('removals'), contextOf('features')];
+    const [disputes, receipts] = [contextOf('disputes'), contextOf('receipts')];
+    const prices = contextOf('prices');
     found.push(
       ['renewals', () => renewDue(renewals), renewalLanes],
       ['sweeper', () => followAttempts(sweeper), 1],
@@ -178,6 +230,9 @@ function loops(config: Config, contextFor: (actor: Actor) => AppContext): Loop[]
       ['refunds', () => sendRefunds(refunds), 1],
       ['removals', () => detachMethods(removals), 1],
       ['features', () => rollOutFeatures(features), 1],
+      ['disputes', () => followDisputes(disputes), 1],
+      ['receipts', () => followReceipts(receipts), 1],
+      ['prices', () => announcePrices(prices), 1],
     );
   }
   return found;
@@ -238,7 +293,7 @@ async function assertDurable(orm: MikroORM): Promise<void> {
 }
 
 /** The first start of a sandbox sets its clock to the present; from then on it flows and can be moved forward. */
-async function startSandboxClock(orm: MikroORM, provider: SandboxProvider, log: Logger): Promise<void> {
+async function startSandboxClock(orm: MikroORM, provider: SandboxControl, log: Logger): Promise<void> {
   const now = await inTransaction(orm.em, async (tx) => {
     const { rows } = await sql<{ now: string; running: boolean | null }>`
       select business_now()::text as now, (select running from sandbox_clock) as running

@@ -1,6 +1,7 @@
 import { PlanSchema, PriceSchema } from './catalog/plan.ts';
 import { EntitlementSchema } from './entitlements/entitlement.ts';
 import { CustomerSchema, PaymentMethodSchema } from './payments/customer.ts';
+import { DisputeSchema } from './payments/dispute.ts';
 import { PaymentAttemptSchema, PaymentSchema } from './payments/payment.ts';
 import { RefundSchema } from './payments/refund.ts';
 import { WebhookEventSchema } from './payments/webhook-event.ts';
@@ -18,6 +19,7 @@ export const entities = [
   PaymentSchema,
   PaymentAttemptSchema,
   RefundSchema,
+  DisputeSchema,
   WebhookEventSchema,
   EntitlementSchema,
 ];

@@ -9,7 +9,10 @@ const aroundHours = 24;
 
 export interface PaymentExplanation extends PaymentRecord {
   readonly subscription: SubscriptionState;
-  readonly due: { readonly kind: 'INITIAL' | 'RENEWAL' | 'METHOD_SETUP'; readonly cycle: number | undefined };
+  readonly due: {
+    readonly kind: 'INITIAL' | 'RENEWAL' | 'METHOD_SETUP' | 'PLAN_CHANGE';
+    readonly cycle: number | undefined;
+  };
   readonly notices: readonly WebhookEvent[];
   /** From a day before the payment to a day after it was settled, oldest first. */
   readonly history: readonly SubscriptionEvent[];
@@ -50,5 +53,6 @@ function dueOf(purpose: string): PaymentExplanation['due'] {
   const [kind, cycle] = purpose.split(':');
   if (kind === 'initial') return { kind: 'INITIAL', cycle: 0 };
   if (kind === 'cycle') return { kind: 'RENEWAL', cycle: Number(cycle) };
+  if (kind === 'change') return { kind: 'PLAN_CHANGE', cycle: undefined };
   return { kind: 'METHOD_SETUP', cycle: undefined };
 }

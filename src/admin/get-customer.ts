@@ -4,8 +4,11 @@ import type { EntityManager } from '../db/orm.ts';
 import { Entitlement } from '../entitlements/entitlement.ts';
 import type { CallContext } from '../identity/call-context.ts';
 import { BillingError } from '../lib/billing-error.ts';
+import type { Money } from '../lib/money.ts';
 import { Customer, PaymentMethod } from '../payments/customer.ts';
+import { nextPriceId } from '../subscriptions/plan-change.ts';
 import { Subscription, type SubscriptionState } from '../subscriptions/subscription.ts';
+import { findTargetPrices } from '../subscriptions/target-price.ts';
 
 const rowsMax = 100;
 
@@ -27,6 +30,8 @@ export interface ProductLineAccess {
   readonly accessUntil: Temporal.Instant | null;
   readonly reason: AccessReason;
   readonly method: PaymentMethod | undefined;
+  /** What the next period costs: another price where one is to come. */
+  readonly nextAmount: Money;
 }
 
 export interface CustomerRecord {
@@ -56,6 +61,10 @@ export async function getCustomer(ctx: CallContext, { userId }: { userId: string
   const subscriptions = await em.find(Subscription, { userId }, { ...newestFirst, populate: ['plan', 'price'] });
   const methods = await em.find(PaymentMethod, { userId, detachedAt: null }, newestFirst);
   const entitlement = await em.findOne(Entitlement, { userId });
+  const following = await findTargetPrices(
+    em,
+    subscriptions.flatMap((state) => nextPriceId(state) ?? []),
+  );
   const now = await businessNow(em);
   const newest = new Map<string, SubscriptionState>();
   for (const state of subscriptions) if (!newest.has(state.productLine)) newest.set(state.productLine, state);
@@ -64,7 +73,10 @@ export async function getCustomer(ctx: CallContext, { userId }: { userId: string
     createdAt,
     subscriptions,
     methods,
-    access: [...newest.values()].map((state) => accessOf(state, entitlement, methods, now)),
+    access: [...newest.values()].map((state) => ({
+      ...accessOf(state, entitlement, methods, now),
+      nextAmount: following.get(nextPriceId(state) ?? '')?.amount ?? state.amount,
+    })),
     entitlementVersion: entitlement?.version ?? 0n,
     publishedVersion: entitlement ? await publishedVersion(em, userId, entitlement.version) : 0n,
   };
@@ -75,7 +87,7 @@ function accessOf(
   entitlement: Entitlement | null,
   methods: readonly PaymentMethod[],
   now: Temporal.Instant,
-): ProductLineAccess {
+): Omit<ProductLineAccess, 'nextAmount'> {
   const grant = entitlement?.grants.find(({ subscription_id }) => subscription_id === subscription.id);
   const accessUntil = grant ? Temporal.Instant.from(grant.access_until) : null;
   const hasAccess = accessUntil !== null && Temporal.Instant.compare(now, accessUntil) < 0;
@@ -97,7 +109,9 @@ function reasonOf(state: SubscriptionState, hasAccess: boolean): AccessReason {
     case 'ACTIVE':
       if (!hasAccess) return 'LEASE_OVER';
       if (state.complimentary) return 'COMPLIMENTARY';
-      return state.cancelAtPeriodEnd || state.paymentMethodId === null ? 'ENDS_WITH_PERIOD' : 'PAID';
+      return state.cancelAtPeriodEnd || state.renewalBlocked || state.paymentMethodId === null
+        ? 'ENDS_WITH_PERIOD'
+        : 'PAID';
   }
 }
 

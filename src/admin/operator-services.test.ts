@@ -14,7 +14,7 @@ import {
   SubscriptionCommand,
 } from '@cinema-billing/gen/billing/admin/v1/subscription_admin_service_pb.ts';
 import { SubscriptionStatus } from '@cinema-billing/gen/billing/v1/subscription_pb.ts';
-import { CancelEffective } from '@cinema-billing/gen/billing/v1/subscription_service_pb.ts';
+import { CancelEffective, PlanChangeOutcome } from '@cinema-billing/gen/billing/v1/subscription_service_pb.ts';
 import { RpcError } from '../cli/grpc-client.ts';
 import { waitUntil } from '../testing/wait-until.ts';
 import { startWorld, type World } from '../testing/world.ts';
@@ -334,6 +334,29 @@ test.serial('a removed card charges nothing more; a retry is refused where nothi
     { action: 'DetachPaymentMethod', actor_id: 'sasha', reason: 'a lost card' },
   ]);
 });
+
+test.serial(
+  'an operator changes a plan after a preview that costs the same, and the audit log says what was asked',
+  async (t) => {
+    const { subscriptionId } = await world.subscriber();
+    const asked = { ...head('asked by phone'), subscriptionId, priceId: world.prices.premium };
+    const { change, subscription } = await api.subscriptionAdmin.changePlan({ ...asked, validateOnly: true }, support);
+    t.is(subscription!.subscription!.planCode, 'basic');
+    t.deepEqual(await auditOf(subscriptionId), []);
+    const { prorationAt } = change!;
+    const done = await api.subscriptionAdmin.changePlan({ ...asked, prorationAt: prorationAt! }, support);
+    t.deepEqual([done.outcome, done.change], [PlanChangeOutcome.APPLIED, change]);
+    t.is(done.subscription!.subscription!.planCode, 'premium');
+    t.deepEqual(await auditOf(subscriptionId), [{ action: 'ChangePlan', actor_id: 'sasha', reason: 'asked by phone' }]);
+    const entry = await row(`select after from audit_entry where target_id = $1`, subscriptionId);
+    t.like(entry['after'], { plan_code: 'basic', asked_plan_code: 'premium', timing: 'now' });
+    const later = await api.subscriptionAdmin.changePlan(
+      { ...head(), subscriptionId, priceId: world.prices.basic },
+      support,
+    );
+    t.is(later.subscription!.subscription!.scheduledPriceId, world.prices.basic);
+  },
+);
 
 test.serial('support refunds recent payments only, an admin older ones, too; a retry pays what is owed', async (t) => {
   const { subscriptionId, userId } = await world.subscriber(softLater);

@@ -5,6 +5,8 @@ import { BillingError } from '../lib/billing-error.ts';
 import type { Money } from '../lib/money.ts';
 import { Payment, PaymentAttempt } from '../payments/payment.ts';
 import type { RefundReason } from '../payments/refund.ts';
+import { readDisputesOf, type DisputeRecord } from './list-disputes.ts';
+import { readReceiptsOf, type ReceiptRecord } from './read-receipts.ts';
 
 export interface RefundRecord {
   readonly id: string;
@@ -25,6 +27,8 @@ export interface PaymentRecord {
   readonly refunded: Money;
   readonly attempts: readonly { readonly attempt: PaymentAttempt; readonly methodLabel: string }[];
   readonly refunds: readonly RefundRecord[];
+  readonly disputes: readonly DisputeRecord[];
+  readonly receipts: readonly ReceiptRecord[];
   /** An attempt's outcome is not known, or its amount is another one. */
   readonly needsAttention: boolean;
 }
@@ -42,6 +46,8 @@ export async function readPaymentRecords(em: EntityManager, ids: readonly string
     attempts.flatMap(({ paymentMethodId }) => paymentMethodId ?? []),
   );
   const refunds = await readRefunds(em, ids);
+  const disputes = await readDisputesOf(em, ids);
+  const receipts = await readReceiptsOf(em, ids);
   const byId = new Map(payments.map((payment) => [payment.id, payment]));
   return ids.flatMap((id) => {
     const payment = byId.get(id);
@@ -57,6 +63,8 @@ export async function readPaymentRecords(em: EntityManager, ids: readonly string
       },
       attempts: own.map((attempt) => ({ attempt, methodLabel: labels.get(attempt.paymentMethodId ?? '') ?? '' })),
       refunds: ownRefunds,
+      disputes: disputes.filter(({ paymentId }) => paymentId === id),
+      receipts: receipts.filter(({ paymentId }) => paymentId === id),
       needsAttention: own.some(({ state }) => state === 'UNKNOWN' || state === 'PARKED'),
     };
   });

@@ -5,7 +5,7 @@ import { answerRequest, beginRequest, releaseRequest, requestKey } from '../iden
 import { BillingError } from '../lib/billing-error.ts';
 import { findOpenAttempt, type AttemptRow } from '../payments/attempt-rows.ts';
 import { callProvider } from '../payments/call-provider.ts';
-import { providerNamed, type PaymentsContext } from '../payments/providers.ts';
+import { providerOf, type PaymentsContext } from '../payments/providers.ts';
 import { settlePayments } from '../subscriptions/settle-payment.ts';
 import type { SubscriptionsContext } from '../subscriptions/subscription-rows.ts';
 import { requirePaymentRecord, type PaymentRecord } from './payment-record.ts';
@@ -67,10 +67,9 @@ export async function resolveUnknownPayment(
 
 /** The provider's answer about a payment that it has; one that it does not have proves nothing by itself. */
 async function askAndSettle(ctx: Context, attempt: AttemptRow): Promise<boolean> {
-  const provider = providerNamed(ctx, attempt.provider);
   const outcome = await callProvider(async () => {
     const query = { providerPaymentId: attempt.providerPaymentId ?? undefined, reference: attempt.id };
-    const found = await provider.lookUp(query);
+    const found = await providerOf(ctx, attempt).lookUp(query);
     if (!found) throw new Error('the provider does not have it');
     return found;
   });

@@ -10,7 +10,10 @@ import { BillingError } from '../lib/billing-error.ts';
 import { WebhookEvent, type WebhookEventState } from '../payments/webhook-event.ts';
 
 /** A notice without its raw bytes, which may name a person. */
-export type WebhookEventView = Omit<WebhookEvent, 'payload' | 'reference' | 'nextTryAt' | 'leaseUntil'>;
+export type WebhookEventView = Omit<
+  WebhookEvent,
+  'payload' | 'reference' | 'providerDisputeId' | 'nextTryAt' | 'leaseUntil'
+>;
 
 const viewFields = [
   'provider',

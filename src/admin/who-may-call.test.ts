@@ -31,6 +31,7 @@ GetPlan              n       n        y          y        y
 CreatePlan           n       n        n          n        y
 UpdatePlan           n       n        n          n        y
 AddPrice             n       n        n          n        y
+MovePrice            n       n        n          n        y
 ArchivePlan          n       n        n          n        y
 UnarchivePlan        n       n        n          n        y
 DeletePlan           n       n        n          n        y
@@ -44,12 +45,14 @@ CancelSubscription   n       n        n          y        y
 ResumeSubscription   n       n        n          y        y
 ExtendPeriod         n       n        n          y        y
 RetryPayment         n       n        n          y        y
+ChangePlan           n       n        n          y        y
 DetachPaymentMethod  n       n        n          y        y
 ListPayments         n       n        y          y        y
 GetPayment           n       n        y          y        y
 ExplainPayment       n       n        y          y        y
 RefundPayment        n       n        n          y        y
 ResolveUnknownPayment n      n        n          y        y
+ListDisputes         n       n        y          y        y
 ListWebhookEvents    n       n        y          y        y
 ReplayWebhookEvent   n       n        n          y        y
 GetMetrics           n       n        y          y        y

@@ -30,14 +30,15 @@ export function noSuchPlan(): BillingError {
 
 /**
  * Changes a plan under its row's lock, once per request id, with its audit entry, or rehearses that. `work` gets the
- * state before and writes; the answer is the state after, undefined when the plan is gone. Throws PLAN_NOT_FOUND,
+ * state before and writes; the answer is the state after, undefined when the plan is gone; `audited` is what the audit log
+ * keeps beside it. Throws PLAN_NOT_FOUND,
  * ETAG_MISMATCH, and what `work` throws.
  */
 export async function changePlan<More extends object>(
   ctx: CallContext,
   action: string,
   input: PlanChangeInput,
-  work: (tx: EntityManager, before: PlanView, now: Temporal.Instant) => Promise<More>,
+  work: (tx: EntityManager, before: PlanView, now: Temporal.Instant) => Promise<More & { audited?: object }>,
 ): Promise<{ plan: PlanView | undefined } & More> {
   const { requestId, validateOnly, ...asked } = input;
   return onceOrRehearsed(ctx, requestKey(ctx, action, requestId, asked), validateOnly, async (tx) => {
@@ -62,7 +63,7 @@ export async function changePlan<More extends object>(
         targetId: input.planId,
         reason: input.reason,
         before: auditedPlan(before),
-        after: after && auditedPlan(after),
+        after: after && { ...auditedPlan(after), ...more.audited },
       },
       now,
     );

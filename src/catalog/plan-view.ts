@@ -122,7 +122,7 @@ function viewOf(plan: PlanRow, prices: readonly PriceRow[]): PlanView {
 }
 
 /** What the audit log keeps of a plan: what an operator can change. */
-export function auditedPlan(plan: PlanView): unknown {
+export function auditedPlan(plan: PlanView): object {
   const { code, name, description, features, productLine, trialDays, refundPolicy, archivedAt, prices } = plan;
   const priceList = prices.map(({ id, amount, intervalUnit, intervalCount }) => ({
     id,

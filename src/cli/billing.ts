@@ -4,7 +4,8 @@ import type { AppContext } from '../app.ts';
 import { ConfigError } from '../config/config.ts';
 import { businessNow } from '../db/clock.ts';
 import { describeDatabaseError } from '../db/database-error.ts';
-import { reconcile } from '../ledger/reconcile.ts';
+import type { ProviderBooks } from '../ledger/provider-books.ts';
+import { reconcile, type ReconcileReport } from '../ledger/reconcile.ts';
 import type { LaneHead } from '../ledger/verify-chain.ts';
 import { verifyLedger } from '../ledger/verify-ledger.ts';
 import { openOperatorApp } from './operator-app.ts';
@@ -18,7 +19,7 @@ const help = `Proves that the books are true.
       FILE keeps the ends of its chains between runs, so that a lost end shows; keep it away from the database.
 
   npm run billing -- reconcile [--from WHEN] [--to WHEN]
-      the journal against the payment system's own books: payments begun there from WHEN (included) to WHEN (not).
+      the journal against each payment system's own books: payments begun there from WHEN (included) to WHEN (not).
       WHEN is a date (00:00 UTC) or an instant; without them, the 35 days up to now.
 
 It works on the running "npm start", or on what BILLING_DATABASE_URL and the other variables of the service name.
@@ -86,13 +87,23 @@ function readHeads(file: string): LaneHead[] {
   }
 }
 
-async function runReconcile(ctx: AppContext, args: Arguments): Promise<ProofReport> {
+async function runReconcile(ctx: AppContext, args: Arguments): Promise<Pick<ProofReport, 'holds'>> {
   // A clock that stands still has payments begun at this very instant.
   const now = async () => (await businessNow(ctx.em.fork())).add({ milliseconds: 1 });
   const to = args.to === undefined ? await now() : readWhen('--to', args.to);
   const from = args.from === undefined ? to.subtract({ hours: windowDays * 24 }) : readWhen('--from', args.from);
   if (Temporal.Instant.compare(from, to) >= 0) throw new Refusal('--from has to be before --to');
-  const provider = ctx.providers.get(ctx.defaultProvider)!;
+  const reports: ReconcileReport[] = [];
+  for (const provider of ctx.providers.values()) reports.push(await reconcileWith(ctx, provider, { from, to }));
+  const hasExamined = reports.some(({ examined }) => examined.succeeded + examined.charges > 0);
+  return { holds: hasExamined && reports.every(({ counts }) => counts.size === 0) };
+}
+
+async function reconcileWith(
+  ctx: AppContext,
+  provider: ProviderBooks,
+  { from, to }: { from: Temporal.Instant; to: Temporal.Instant },
+): Promise<ReconcileReport> {
   const progress = createProgress();
   const report = await reconcile(ctx, { provider, from, to }, (listed, upTo) =>
     progress.show(`reconciling: ${grouped(listed)} payments, up to ${upTo}`),
@@ -120,7 +131,7 @@ function readWhen(name: string, text: string): Temporal.Instant {
   }
 }
 
-const commands: Record<string, (ctx: AppContext, args: Arguments) => Promise<ProofReport>> = {
+const commands: Record<string, (ctx: AppContext, args: Arguments) => Promise<Pick<ProofReport, 'holds'>>> = {
   'verify-ledger': runVerifyLedger,
   reconcile: runReconcile,
 };

@@ -37,8 +37,8 @@ test('a complete environment gives the documented defaults', (t) => {
   t.is(config.timeZone, 'UTC');
   t.is(config.leaseMarginHours, 72);
   t.is(config.auth.publicKeyPem, '-----BEGIN PUBLIC KEY-----\nabc\n-----END PUBLIC KEY-----');
-  t.like(config.payment, { provider: 'sandbox', apiKey: 'key', webhookSecrets: ['new', 'old'] });
-  t.true(Object.isFrozen(config) && Object.isFrozen(config.auth) && Object.isFrozen(config.payment));
+  t.like(config.payments, [{ provider: 'sandbox', apiKey: 'key', webhookSecrets: ['new', 'old'] }]);
+  t.true(Object.isFrozen(config) && Object.isFrozen(config.auth) && Object.isFrozen(config.payments[0]));
 });
 
 test('every problem is reported at once, each by the name of its variable', (t) => {
@@ -97,7 +97,7 @@ test('the webhook secret is one, or two while it is being changed', (t) => {
     t.regex(problemsOf({ ...complete, SANDBOX_PAYMENT_WEBHOOK_SECRET: secrets }).join(), /one secret, or two/, secrets);
   }
   const config = readConfig({ ...complete, SANDBOX_PAYMENT_WEBHOOK_SECRET: 'new, old' });
-  t.like(config.payment, { webhookSecrets: ['new', 'old'] });
+  t.like(config.payments[0], { webhookSecrets: ['new', 'old'] });
 });
 
 test('only the variables of the payment system that is chosen are asked for', (t) => {
@@ -126,14 +126,16 @@ test('only the variables of the payment system that is chosen are asked for', (t
     STRIPE_WEBHOOK_SECRET: 'whsec_1',
     STRIPE_RETURN_URL: 'https://cinema.example/account',
   };
-  t.deepEqual(readConfig(stripe).payment, {
-    provider: 'stripe',
-    baseUrl: 'https://api.stripe.com',
-    apiKey: 'sk_test_1',
-    account: 'acct_1',
-    webhookSecrets: ['whsec_1'],
-    returnUrl: 'https://cinema.example/account',
-  });
+  t.deepEqual(readConfig(stripe).payments, [
+    {
+      provider: 'stripe',
+      baseUrl: 'https://api.stripe.com',
+      apiKey: 'sk_test_1',
+      account: 'acct_1',
+      webhookSecrets: ['whsec_1'],
+      returnUrl: 'https://cinema.example/account',
+    },
+  ]);
   t.deepEqual(problemsOf({ ...stripe, STRIPE_API_KEY: 'pk_test_1' }), [
     'STRIPE_API_KEY has to be a secret or restricted key: sk_… or rk_…',
   ]);
@@ -144,6 +146,79 @@ test('only the variables of the payment system that is chosen are asked for', (t
       'STRIPE_API_URL has to be a URL that starts with https://',
     ),
   );
+});
+
+test('several payment systems stand beside one another in order, and currencies are given to them by name', (t) => {
+  const both = {
+    ...complete,
+    PAYMENT_PROVIDER: 'yookassa, stripe',
+    PAYMENT_PROVIDER_BY_CURRENCY: 'RUB:yookassa, EUR:stripe',
+    STRIPE_API_KEY: 'sk_test_1',
+    STRIPE_ACCOUNT: 'acct_1',
+    STRIPE_WEBHOOK_SECRET: 'whsec_1',
+    STRIPE_RETURN_URL: 'https://cinema.example/account',
+    YOOKASSA_SHOP_ID: '1',
+    YOOKASSA_SECRET_KEY: 'k',
+    YOOKASSA_RETURN_URL: 'https://cinema.example/account',
+  };
+  const config = readConfig(both);
+  t.deepEqual(
+    config.payments.map(({ provider }) => provider),
+    ['yookassa', 'stripe'],
+  );
+  t.deepEqual(
+    [...config.providerOfCurrency],
+    [
+      ['RUB', 'yookassa'],
+      ['EUR', 'stripe'],
+    ],
+  );
+  const wrong = (env: Record<string, string>) => problemsOf({ ...both, ...env });
+  t.regex(wrong({ PAYMENT_PROVIDER: 'stripe,stripe' })[0]!, /^PAYMENT_PROVIDER has to be one of.*each once/);
+  t.regex(wrong({ PAYMENT_PROVIDER: 'stripe,paypal' })[0]!, /^PAYMENT_PROVIDER has to be one of/);
+  t.deepEqual(wrong({ PAYMENT_PROVIDER: 'stripe,sandbox', PAYMENT_PROVIDER_BY_CURRENCY: '' }), [
+    'PAYMENT_PROVIDER: sandbox takes play money and cannot stand beside another one',
+  ]);
+  t.deepEqual(wrong({ PAYMENT_PROVIDER: 'stripe' }), [
+    'PAYMENT_PROVIDER_BY_CURRENCY: RUB goes to yookassa, which is not in PAYMENT_PROVIDER',
+  ]);
+  t.deepEqual(wrong({ PAYMENT_PROVIDER_BY_CURRENCY: 'EUR:stripe,EUR:yookassa' }), [
+    'PAYMENT_PROVIDER_BY_CURRENCY names EUR twice',
+  ]);
+  t.regex(
+    wrong({ PAYMENT_PROVIDER_BY_CURRENCY: 'EUR=stripe' })[0]!,
+    /has to list currencies with their payment system/,
+  );
+});
+
+test('receipts are asked for where their VAT code is set, which is checked', (t) => {
+  const shop = {
+    ...complete,
+    PAYMENT_PROVIDER: 'yookassa',
+    YOOKASSA_SHOP_ID: '1',
+    YOOKASSA_SECRET_KEY: 'k',
+    YOOKASSA_RETURN_URL: 'https://cinema.example/',
+  };
+  t.like(readConfig(shop).payments[0], { receipts: undefined, taxSystemCode: undefined });
+  const receipts = { vatCode: 4, subject: 'service', mode: 'full_payment' };
+  t.like(readConfig({ ...shop, YOOKASSA_RECEIPT_VAT_CODE: '4' }).payments[0], { receipts, taxSystemCode: undefined });
+  t.deepEqual(problemsOf({ ...shop, YOOKASSA_RECEIPT_VAT_CODE: '13', YOOKASSA_RECEIPT_TAX_SYSTEM_CODE: '7' }), [
+    'YOOKASSA_RECEIPT_VAT_CODE has to be a whole number from 1 to 12',
+    'YOOKASSA_RECEIPT_TAX_SYSTEM_CODE has to be a whole number from 1 to 6',
+  ]);
+});
+
+test('a clock beside a payment system is refused where real money could move', (t) => {
+  const url = 'http://127.0.0.1:9000/double/activity';
+  const local = { ...complete, BILLING_SANDBOX_ACTIVITY_URL: url };
+  t.is(readConfig(local).sandboxActivityUrl, url);
+  t.is(readConfig(complete).sandboxActivityUrl, undefined);
+  const live = { ...local, PAYMENT_PROVIDER: 'yookassa', YOOKASSA_SHOP_ID: '1', YOOKASSA_SECRET_KEY: 'k' };
+  const problems = problemsOf({ ...live, YOOKASSA_RETURN_URL: 'https://cinema.example/', NODE_ENV: 'production' });
+  t.true(problems.includes('BILLING_SANDBOX_ACTIVITY_URL is refused with NODE_ENV=production'));
+  t.true(problems.some((problem) => problem.includes('it is for doubles, not for real money')));
+  const away = { ...local, BILLING_SANDBOX_ACTIVITY_URL: 'http://doubles.example/activity' };
+  t.regex(problemsOf(away).join(), /not for real money/);
 });
 
 test('the public key comes from exactly one place, and is PEM', (t) => {

@@ -1,6 +1,6 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { paymentProviders, readPayment, type PaymentConfig } from './payment-config.ts';
+import { readPayments, type PaymentsConfig } from './payment-config.ts';
 import { failPointNames, type FailPointName } from '../lib/fail-point.ts';
 
 export type Role = 'api' | 'renewals' | 'relay';
@@ -11,7 +11,7 @@ const productionSecretMinLength = 16;
 const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'silent'] as const;
 
 /** What the service runs with; frozen. */
-export interface Config {
+export interface Config extends PaymentsConfig {
   readonly host: string;
   /** Connect, gRPC-Web, REST, webhooks; 0 for any free port. */
   readonly httpPort: number;
@@ -35,7 +35,6 @@ export interface Config {
   readonly leaseMarginHours: number;
   /** Of this service alone: hashes that survive erasure are keyed with it, so it must never change. */
   readonly secret: string;
-  readonly payment: PaymentConfig;
   readonly logLevel: (typeof logLevels)[number];
   /** Where this process is to die, for the crash tests; undefined outside of them. */
   readonly failPoint: FailPointName | undefined;
@@ -54,6 +53,11 @@ export interface Config {
         readonly sandboxAuthUrl: string | undefined;
       }
     | undefined;
+  /**
+   * Where the double of a payment system tells what it has to do: with it the sandbox's clock is there, beside a
+   * payment system that is not the sandbox.
+   */
+  readonly sandboxActivityUrl: string | undefined;
   /** Calls per second and caller; 0 for no limit. */
   readonly rateLimits: {
     readonly viewerPerS: number;
@@ -74,6 +78,8 @@ export class ConfigError extends Error {
 }
 
 type Environment = Readonly<Record<string, string | undefined>>;
+
+const sandboxVariable = 'BILLING_SANDBOX_ACTIVITY_URL';
 
 /** Reads the environment of this process. Throws ConfigError. */
 export function loadConfig(): Config {
@@ -106,13 +112,14 @@ export function readConfig(env: Environment): Config {
     timeZone: read.timeZone('BILLING_TIME_ZONE', 'UTC'),
     leaseMarginHours: read.integer('BILLING_LEASE_MARGIN_H', 72, 0, 168),
     secret: read.text('BILLING_SECRET'),
-    payment: readPayment(read.oneOf('PAYMENT_PROVIDER', paymentProviders), read, env['NODE_ENV'] === 'production'),
+    ...readPayments(read, env['NODE_ENV'] === 'production'),
     logLevel: read.oneOf('BILLING_LOG_LEVEL', logLevels, 'info'),
     failPoint: read.failPoint('BILLING_FAIL_POINT'),
     reflection: read.oneOf('BILLING_REFLECTION', ['on', 'off'] as const, 'on') === 'on',
     tls: read.tls('BILLING_TLS_CERT_FILE', 'BILLING_TLS_KEY_FILE'),
     corsOrigins: read.origins('BILLING_CORS_ORIGINS'),
     admin: read.admin(),
+    sandboxActivityUrl: read.optional(sandboxVariable) && read.url(sandboxVariable, ['http:']),
     rateLimits: {
       viewerPerS: read.integer('BILLING_RATE_LIMIT_VIEWER_PER_S', 20, 0, 100_000),
       operatorPerS: read.integer('BILLING_RATE_LIMIT_OPERATOR_PER_S', 50, 0, 100_000),
@@ -120,21 +127,30 @@ export function readConfig(env: Environment): Config {
       addressPerS: read.integer('BILLING_RATE_LIMIT_ADDRESS_PER_S', 1_000, 0, 100_000),
     },
   };
-  const { payment } = config;
-  if (env['NODE_ENV'] === 'production' && payment.provider === 'sandbox') {
+  const sandbox = config.payments.find(({ provider }) => provider === 'sandbox');
+  if (env['NODE_ENV'] === 'production' && sandbox?.provider === 'sandbox') {
     problems.push('PAYMENT_PROVIDER=sandbox takes play money only and is refused with NODE_ENV=production');
-    refuseWeakSecret('SANDBOX_PAYMENT_API_KEY', [payment.apiKey], problems);
-    refuseWeakSecret('SANDBOX_PAYMENT_WEBHOOK_SECRET', payment.webhookSecrets, problems);
+    refuseWeakSecret('SANDBOX_PAYMENT_API_KEY', [sandbox.apiKey], problems);
+    refuseWeakSecret('SANDBOX_PAYMENT_WEBHOOK_SECRET', sandbox.webhookSecrets, problems);
   }
   if (env['NODE_ENV'] === 'production') {
     refuseWeakSecret('BILLING_SECRET', [config.secret], problems);
   }
+  if (config.sandboxActivityUrl !== undefined) refuseRealMoney(config, env, problems);
   if (problems.length > 0) throw new ConfigError(problems);
   Object.freeze(config.auth);
   Object.freeze(config.rateLimits);
-  Object.freeze(payment);
-  if ('webhookSecrets' in payment) Object.freeze(payment.webhookSecrets);
   return Object.freeze(config);
+}
+
+/** Whoever moves the clock moves money: only where all of it is a double's. */
+function refuseRealMoney({ payments, sandboxActivityUrl }: Config, env: Environment, problems: string[]): void {
+  if (env['NODE_ENV'] === 'production') problems.push(`${sandboxVariable} is refused with NODE_ENV=production`);
+  const urls = [...payments.map(({ baseUrl }) => baseUrl), sandboxActivityUrl ?? ''];
+  const isHere = (url: string) => ['127.0.0.1', 'localhost', '[::1]'].includes(URL.parse(url)?.hostname ?? '');
+  if (!urls.every(isHere)) {
+    problems.push(`${sandboxVariable} needs payment systems on this machine: it is for doubles, not for real money`);
+  }
 }
 
 function refuseWeakSecret(name: string, secrets: readonly string[], problems: string[]): void {
@@ -308,5 +324,23 @@ function reader(env: Environment, problems: string[]) {
     }
   }
 
-  return { text, integer, oneOf, failPoint, url, form, list, roles, timeZone, secrets, tokenKeys, tls, origins, admin };
+  const problem = (what: string) => void problems.push(what);
+  return {
+    optional,
+    problem,
+    text,
+    integer,
+    oneOf,
+    failPoint,
+    url,
+    form,
+    list,
+    roles,
+    timeZone,
+    secrets,
+    tokenKeys,
+    tls,
+    origins,
+    admin,
+  };
 }

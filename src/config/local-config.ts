@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
 import { ConfigError } from './config.ts';
+import { paymentProviders } from './payment-config.ts';
 
 /** What `npm start` and the commands beside it (`demo`, `token`, `billing`) are told by the environment. */
 export interface LocalConfig {
@@ -9,6 +10,8 @@ export interface LocalConfig {
   readonly grpcPort: number;
   /** Absolute. */
   readonly dataDir: string;
+  /** What is charged through: the sandbox payment system, or the double of a real one. */
+  readonly paymentProvider: (typeof paymentProviders)[number];
   /** Variables of the service that somebody has set for this start; they win over the embedded default's own. */
   readonly serviceOverrides: Readonly<Record<string, string>>;
   /** What every program needs of its surroundings: PATH, HOME and the like. */
@@ -47,12 +50,17 @@ export function loadLocalConfig(): LocalConfig {
  */
 export function readLocalConfig(env: Environment): LocalConfig {
   const problems: string[] = [];
+  const provider = env['PAYMENT_PROVIDER']?.trim() || 'sandbox';
+  if (!paymentProviders.some((name) => name === provider)) {
+    problems.push(`PAYMENT_PROVIDER has to be one of: ${paymentProviders.join(', ')}; "npm start" takes one`);
+  }
   const config: LocalConfig = {
     httpPort: port(env, 'BILLING_PORT', 8080, problems),
     grpcPort: port(env, 'BILLING_GRPC_PORT', 50_051, problems),
     dataDir: resolve(env['BILLING_DATA_DIR']?.trim() || '.local'),
     serviceOverrides: pick(env, (name) => overridable.has(name)),
     surroundings: pick(env, (name) => surroundings.test(name)),
+    paymentProvider: paymentProviders.find((name) => name === provider) ?? 'sandbox',
     startedByNpm: Boolean(env['npm_lifecycle_event']),
   };
   if (config.httpPort === config.grpcPort && config.httpPort !== 0) {

@@ -3,8 +3,12 @@ import { MikroORM, type EntityManager, type Options } from '@mikro-orm/postgresq
 import { AbsentAttempts } from './migrations/absent-attempts.ts';
 import { Initial } from './migrations/initial.ts';
 import { NoticeLeases } from './migrations/notice-leases.ts';
+import { Disputes } from './migrations/disputes.ts';
 import { Journal } from './migrations/journal.ts';
 import { Operators } from './migrations/operators.ts';
+import { Receipts } from './migrations/receipts.ts';
+import { PlanChanges } from './migrations/plan-changes.ts';
+import { PriceMoves } from './migrations/price-moves.ts';
 import { Refunds } from './migrations/refunds.ts';
 import { WholeLife } from './migrations/whole-life.ts';
 
@@ -41,6 +45,10 @@ export async function openDatabase(options: DatabaseOptions): Promise<MikroORM> 
         { name: '20261123-whole-life', class: WholeLife },
         { name: '20261123-journal', class: Journal },
         { name: '20261123-operators', class: Operators },
+        { name: '20261124-disputes', class: Disputes },
+        { name: '20261124-receipts', class: Receipts },
+        { name: '20261124-plan-changes', class: PlanChanges },
+        { name: '20261124-price-moves', class: PriceMoves },
       ],
       snapshot: false,
       tableName: 'migration',

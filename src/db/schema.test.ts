@@ -14,11 +14,15 @@ const writtenByHand =
 /** Read and written by SQL alone: the ORM would drop them. */
 const tablesWithoutEntity = [
   'audit_entry',
+  'customer_contact',
   'feature_rollout',
   'idempotent_request',
   'journal_batch',
   'journal_fact',
   'outbox_message',
+  'payment_consent',
+  'price_move',
+  'receipt',
   'sandbox_clock',
   'trial_use',
 ];

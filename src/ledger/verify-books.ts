@@ -34,6 +34,11 @@ export async function verifyBooks(tx: EntityManager, findings: FindingSink<Books
       where r.state = 'SUCCEEDED' and r.settled_at >= ${since} and not exists (
         select from journal_fact f where f.refund_id = r.id and f.kind = 'REFUNDED')
       limit ${findingsMax})
+    union all
+    (select 'dispute ' || d.id from dispute d, unnest(array['DISPUTED', 'REINSTATED']) as kind
+      where d.opened_at >= ${since} and (kind = 'DISPUTED' or d.state = 'REINSTATED') and not exists (
+        select from journal_fact f where f.refund_id = d.id and f.kind = kind)
+      limit ${findingsMax})
   `.execute(db);
   for (const { what } of unwritten) findings.add('not in the journal', `${what} has no fact`);
   // Money that the provider took a second time for an attempt has another payment of the provider's than the attempt.
@@ -53,6 +58,13 @@ export async function verifyBooks(tx: EntityManager, findings: FindingSink<Books
           <> (f.attempt_id, f.provider, f.merchant_account, f.provider_payment_id)
         or (r.state, r.amount_minor, r.currency_code, r.provider_refund_id)
           is distinct from ('SUCCEEDED', f.amount_minor, f.currency_code, f.provider_refund_id))
+      limit ${findingsMax})
+    union all
+    (select 'dispute ' || f.refund_id from journal_fact f left join dispute d on d.id = f.refund_id
+      where f.kind in ('DISPUTED', 'REINSTATED') and (d.id is null
+        or (d.attempt_id, d.provider, d.merchant_account, d.provider_dispute_id, d.amount_minor, d.currency_code)
+          <> (f.attempt_id, f.provider, f.merchant_account, f.provider_refund_id, f.amount_minor, f.currency_code)
+        or (f.kind = 'REINSTATED' and d.state <> 'REINSTATED'))
       limit ${findingsMax})
   `.execute(db);
   for (const { what } of unexplained) findings.add('not in the books', `${what} is not what its row says`);

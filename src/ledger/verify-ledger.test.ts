@@ -253,6 +253,20 @@ test.serial('planted and found: a refund that only one side knows', async (t) =>
   t.deepEqual(await classesFound(), ['not in the books', 'not in the journal']);
 });
 
+test.serial('planted and found: a dispute that only one side knows', async (t) => {
+  const facts = (await plantJournal()) as (MoneyMoved & { kind: 'CHARGED' })[];
+  const [a, b] = facts;
+  await query(
+    `insert into dispute (id, attempt_id, provider, merchant_account, provider_dispute_id, amount_minor, currency_code,
+       reason, state, opened_at, closed_at)
+     values ($1, $2, 'sandbox', 'sandbox-cinema', 'dp_1', 29900, 'RUB', 'fraudulent', 'LOST', $3, $3)`,
+    [randomUUID(), a!.attemptId, now.toString()],
+  );
+  t.deepEqual(await classesFound(), ['not in the journal']);
+  await append({ ...b!, kind: 'DISPUTED', disputeId: randomUUID(), providerDisputeId: 'dp_2' });
+  t.deepEqual(await classesFound(), ['not in the books', 'not in the journal']);
+});
+
 test.serial('a journal of many pages is read to its end', async (t) => {
   const facts = Array.from(
     { length: 2_500 },

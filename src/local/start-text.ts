@@ -8,6 +8,7 @@ export const help = `Starts the whole system on this machine; nothing else has t
   npm start                 its data is kept in BILLING_DATA_DIR (.local) for the next start
   npm start -- --fresh      empties that folder first
 
+PAYMENT_PROVIDER=stripe (or yookassa) charges through a double of it instead of the sandbox.
 BILLING_PORT (8080) and BILLING_GRPC_PORT (50051) say where it listens; 0 takes any free port.`;
 
 /** What a person reads when everything runs. `isUsualFolder`: the other commands find it without being told. */

@@ -9,6 +9,7 @@ import type { Guarded } from './guard.ts';
 import { keepPorts, keepSecrets, keptPorts, secretsFile, type Ports, type Secrets } from './kept-facts.ts';
 import { startNats } from './nats.ts';
 import type { Parts } from './parts.ts';
+import { localPaymentSystems, type LocalProvider } from './payment-systems.ts';
 import { freePort, freePortLike } from './ports.ts';
 import { ensureDatabase, startPostgres } from './postgres.ts';
 import { removeProcessMarks, waitForPredecessors, writeProcessMarks } from './process-marks.ts';
@@ -61,7 +62,7 @@ export async function startSystem(options: SystemOptions): Promise<RunningFile> 
   const httpPort = config.httpPort || (await freePort());
   const grpcPort = config.grpcPort || (await freePort());
   const httpUrl = `http://127.0.0.1:${httpPort}`;
-  const paymentSystemUrl = await startPaymentSystem(start, `${httpUrl}/v1/webhooks/sandbox`);
+  const paymentSystemUrl = await startPaymentSystem(start, `${httpUrl}/v1/webhooks/${config.paymentProvider}`);
   await timed(progress, 'database', 'schema and plans are there', async () => {
     await migrateDatabase(databaseUrl);
     await plantPlans(databaseUrl);
@@ -144,19 +145,21 @@ async function startAuth({ config, folder, parts, progress, ports }: Start, nats
 }
 
 async function startPaymentSystem(start: Start, webhookUrl: string): Promise<string> {
-  const { config, folder, parts, progress, secrets, ports } = start;
+  const { config, folder, parts, progress, ports } = start;
+  const system = localPaymentSystems[config.paymentProvider];
   const port = await freePortLike(ports.paymentSystem);
   const { server, listening } = await timed(progress, 'payment system', 'runs', () =>
     startProgram<string>({
       name: 'payment system',
-      entry: join(import.meta.dirname, 'payment-system/main.ts'),
+      entry: system.entry,
       env: {
         ...config.surroundings,
-        PAYMENT_SYSTEM_PORT: String(port),
-        PAYMENT_SYSTEM_DATA_DIR: folder.path('payment-system'),
-        PAYMENT_SYSTEM_API_KEY: secrets.paymentApiKey,
-        PAYMENT_SYSTEM_WEBHOOK_URL: webhookUrl,
-        PAYMENT_SYSTEM_WEBHOOK_SECRET: secrets.paymentWebhookSecret,
+        ...system.programEnv({
+          port,
+          dataDir: folder.path(folderOf(config.paymentProvider)),
+          webhookUrl,
+          ...keysOf(start),
+        }),
       },
       logFile: logFile(folder, 'payment-system'),
     }),
@@ -164,6 +167,16 @@ async function startPaymentSystem(start: Start, webhookUrl: string): Promise<str
   await register(folder, parts, server);
   keepPorts(folder, Object.assign(ports, { paymentSystem: port }));
   return listening;
+}
+
+/** Each payment system has books of its own. */
+function folderOf(provider: LocalProvider): string {
+  return provider === 'sandbox' ? 'payment-system' : `${provider}-double`;
+}
+
+function keysOf({ config, secrets }: Start): { apiKey: string; webhookSecret: string } {
+  const { paymentApiKey, paymentWebhookSecret: webhookSecret } = secrets;
+  return { apiKey: localPaymentSystems[config.paymentProvider].apiKey(paymentApiKey), webhookSecret };
 }
 
 async function startService(start: Start, places: Places, httpPort: number, grpcPort: number): Promise<void> {
@@ -187,10 +200,11 @@ async function startService(start: Start, places: Places, httpPort: number, grpc
         BILLING_SECRET: secrets.billingSecret,
         BILLING_ADMIN_OIDC_ISSUER: places.authUrl,
         BILLING_ADMIN_SANDBOX_AUTH_URL: places.authUrl,
-        PAYMENT_PROVIDER: 'sandbox',
-        SANDBOX_PAYMENT_URL: places.paymentSystemUrl,
-        SANDBOX_PAYMENT_API_KEY: secrets.paymentApiKey,
-        SANDBOX_PAYMENT_WEBHOOK_SECRET: secrets.paymentWebhookSecret,
+        ...localPaymentSystems[config.paymentProvider].serviceEnv({
+          url: places.paymentSystemUrl,
+          returnUrl: `${places.httpUrl}/admin/`,
+          ...keysOf(start),
+        }),
         ...config.serviceOverrides,
       },
       logFile: logFile(folder, 'service'),

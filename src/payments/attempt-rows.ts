@@ -35,7 +35,7 @@ export interface AttemptRow {
   readonly provider: string;
   readonly merchantAccount: string;
   readonly paymentMethodId: string | null;
-  /** Of a charge: the subscription is charged with another method, or with none, by now. */
+  /** Of a charge: the subscription is charged with another method, or with none, by now, or nobody waits for it. */
   readonly superseded: boolean;
   readonly providerCustomerId: string | null;
   readonly providerMethodId: string | null;
@@ -85,7 +85,8 @@ const selectAttempts = sql`
   select a.id, a.payment_id, a.subscription_id, payment.user_id, payment.purpose, payment.status as payment_status,
     payment.period_start, payment.period_end, a.attempt_number, a.kind, a.idempotency_key, a.provider,
     a.merchant_account, a.payment_method_id,
-    a.kind = 'charge' and a.payment_method_id is distinct from s.payment_method_id as superseded, method.provider_customer_id, method.provider_method_id, a.amount_minor, a.currency_code,
+    a.kind = 'charge' and (a.payment_method_id is distinct from s.payment_method_id or payment.status = 'VOID')
+      as superseded, method.provider_customer_id, method.provider_method_id, a.amount_minor, a.currency_code,
     a.description, a.return_url, a.state, a.provider_payment_id, a.checks,
     a.absent_since, a.lease_until > clock_timestamp() as leased, a.created_at
   from payment_attempt a join payment on payment.id = a.payment_id join subscription s on s.id = a.subscription_id
@@ -129,7 +130,7 @@ export async function findAttemptOfProvider(
 /**
  * Marks attempts as given to the provider, immediately before the call: the last look. What is no longer in the state
  * in which it was read (a cancellation voided it, somebody else settled it) is not returned and must not be sent; nor
- * is, first or again, what its subscription no longer waits for or was to end with its period. (What takes no
+ * is, first or again, what its subscription no longer waits for, was to end with its period, or has disputed. (What takes no
  * money, a set-up, stands in nobody's way.)
  */
 export async function markSent(
@@ -143,7 +144,8 @@ export async function markSent(
       subscription s
     where a.id = c.id and a.state = c.state and a.state in ('PENDING', 'SENT', 'UNKNOWN')
       and s.id = a.subscription_id
-      and (a.amount_minor = 0 or (s.open_payment_id = a.payment_id and not s.cancel_at_period_end))
+      and (a.amount_minor = 0 or (s.open_payment_id = a.payment_id and not s.cancel_at_period_end
+        and not s.renewal_blocked))
     returning a.id
   `.execute(em.getKysely());
   return new Set(rows.map((row) => row.id));

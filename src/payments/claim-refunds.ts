@@ -65,7 +65,8 @@ export async function claimSurplusRefunds(
 
 /**
  * What of a payment can still be given back, under the lock of its attempt: refunded and on its way back count as gone.
- * Throws PAYMENT_OUTCOME_PENDING while an attempt of it is open, NOTHING_TO_REFUND when no money of it is left.
+ * What a bank took back for good is gone, too. Throws PAYMENT_OUTCOME_PENDING while an attempt of it is open,
+ * DISPUTE_OPEN while it is disputed, NOTHING_TO_REFUND when no money of it is left.
  */
 export async function lockRefundable(tx: EntityManager, paymentId: string): Promise<Refundable> {
   const db = tx.getKysely();
@@ -79,10 +80,22 @@ export async function lockRefundable(tx: EntityManager, paymentId: string): Prom
       'the outcome of this payment is not known yet; try again when it is',
     );
   }
+  const { rows: disputes } = await sql<{ open: boolean | null }>`
+    select bool_or(state = 'OPEN') as open from dispute where attempt_id = any(${rows.map(({ id }) => id)}::uuid[])
+  `.execute(db);
+  if (disputes[0]!.open) {
+    throw new BillingError(
+      'wrong-state',
+      'DISPUTE_OPEN',
+      'this payment is disputed; nothing of it goes back until then',
+    );
+  }
   const paid = rows.find(({ state, surplus }) => state === 'SUCCEEDED' && !surplus);
   if (!paid) throw nothingToRefund();
   const { rows: sums } = await sql<{ currency_code: string; left: string }>`
-    select a.currency_code, a.amount_minor - coalesce(sum(r.amount_minor), 0) as left from payment_attempt a
+    select a.currency_code, a.amount_minor - coalesce(sum(r.amount_minor), 0) - (
+        select coalesce(sum(d.amount_minor), 0) from dispute d where d.attempt_id = a.id and d.state = 'LOST') as left
+    from payment_attempt a
       left join refund r on r.attempt_id = a.id and r.state <> 'FAILED' and r.provider_payment_id = a.provider_payment_id
     where a.id = ${paid.id} group by a.id
   `.execute(db);

@@ -32,6 +32,9 @@ export const PaymentMethodSchema = defineEntity({
     detachedAt: instant().strictNullable(),
     /** When the provider is told so, again; null when it knows. */
     nextDetachAt: instant().strictNullable(),
+    /** Which text the viewer agreed to when it was saved, and when; null where nobody told us. */
+    consentVersion: p.text().strictNullable(),
+    consentedAt: instant().strictNullable(),
     createdAt: instant(),
   },
 });

@@ -2,7 +2,7 @@ import { sql } from 'kysely';
 import { businessNow } from '../db/clock.ts';
 import { inTransaction } from '../db/orm.ts';
 import { mapBounded } from './call-provider.ts';
-import { providerNamed, type PaymentsContext } from './providers.ts';
+import { providerOf, type PaymentsContext } from './providers.ts';
 
 const batchMax = 100;
 const concurrencyMax = 8;
@@ -11,6 +11,7 @@ const retryMinutes = 60;
 interface MethodRow {
   id: string;
   provider: string;
+  merchant_account: string;
   provider_customer_id: string;
   provider_method_id: string;
 }
@@ -23,8 +24,9 @@ export async function detachMethods(ctx: PaymentsContext): Promise<number> {
   const methods = await claimDetached(ctx);
   await mapBounded(methods, concurrencyMax, async (method) => {
     const { provider_customer_id: providerCustomerId, provider_method_id: providerMethodId } = method;
+    const owner = { provider: method.provider, merchantAccount: method.merchant_account };
     try {
-      await providerNamed(ctx, method.provider).detachMethod({ providerCustomerId, providerMethodId });
+      await providerOf(ctx, owner).detachMethod({ providerCustomerId, providerMethodId });
       await inTransaction(ctx.em, (tx) =>
         sql`update payment_method set next_detach_at = null where id = ${method.id}`.execute(tx.getKysely()),
       );
@@ -42,7 +44,7 @@ async function claimDetached(ctx: PaymentsContext): Promise<MethodRow[]> {
       update payment_method set next_detach_at = ${now.add({ minutes: retryMinutes }).toString()}
       where id in (select id from payment_method where next_detach_at <= ${now.toString()}
         order by next_detach_at, id limit ${batchMax} for update skip locked)
-      returning id, provider, provider_customer_id, provider_method_id
+      returning id, provider, merchant_account, provider_customer_id, provider_method_id
     `.execute(tx.getKysely());
     return rows;
   });

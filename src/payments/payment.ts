@@ -2,10 +2,10 @@ import { defineEntity, p } from '@mikro-orm/core';
 import { instant } from '../db/instant-type.ts';
 
 /**
- * Why money is owed, as the owner of the debt names it: `initial`, `cycle:<n>`, or `setup:<id>`, which takes none and
- * only saves a method. One payment per purpose, ever.
+ * Why money is owed, as the owner of the debt names it: `initial`, `cycle:<n>`, `change:<id>` for another plan, or
+ * `setup:<id>`, which takes none and only saves a method. One payment per purpose, ever.
  */
-export type PaymentPurpose = 'initial' | `cycle:${number}` | `setup:${string}`;
+export type PaymentPurpose = 'initial' | `cycle:${number}` | `change:${string}` | `setup:${string}`;
 
 export type PaymentStatus = 'PENDING' | 'SUCCEEDED' | 'VOID';
 
@@ -21,6 +21,13 @@ export const PaymentSchema = defineEntity({
     currencyCode: p.text(),
     periodStart: instant().strictNullable(),
     periodEnd: instant().strictNullable(),
+    /** Of a change of plan: the price that applies when it is paid. */
+    priceId: p.uuid().strictNullable(),
+    /** Of a change of plan: what the unused time before it was worth, and which payment had bought that time. */
+    creditMinor: p.bigint().defaultRaw('0'),
+    creditedPaymentId: p.uuid().strictNullable(),
+    /** Nobody waits for it any longer than that; business time. */
+    expiresAt: instant().strictNullable(),
     status: p.text().$type<PaymentStatus>(),
     createdAt: instant(),
     settledAt: instant().strictNullable(),

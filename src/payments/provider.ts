@@ -39,6 +39,10 @@ export interface PaymentProvider {
   lookUpRefund(query: RefundQuery): Promise<RefundOutcome | undefined>;
   /** What became of a payment; undefined when the provider has none. */
   lookUp(query: LookUpQuery): Promise<PaymentOutcome | undefined>;
+  /** What became of a cardholder's dispute; undefined when the provider has none of that id. Only with `reportsDisputes`. */
+  lookUpDispute(providerDisputeId: string): Promise<DisputeOutcome | undefined>;
+  /** What became of the receipt of a payment, or of a refund; undefined when there is none. Only with `fiscalizes`. */
+  lookUpReceipt(query: ReceiptQuery): Promise<ReceiptOutcome | undefined>;
   /** Every payment begun at the provider in `[from, to)`, whatever became of it, a page at a time; moves no money. */
   listPayments(query: ListPaymentsQuery): Promise<PaymentPage>;
 
@@ -62,12 +66,44 @@ export interface ProviderCapabilities {
   readonly canCloseCheckout: boolean;
   /** Whether `detachMethod` makes the provider forget; where not, forgetting its id is all there is. */
   readonly canDetachMethod: boolean;
+  /** Whether it can charge in the currency, an ISO 4217 code. */
+  takesCurrency(currencyCode: string): boolean;
+  /** Whether the provider tells of disputes, and what becomes of them. */
+  readonly reportsDisputes: boolean;
+  /** Where the provider issues the receipts that the law wants (54-FZ): on which terms. */
+  readonly fiscalizes: FiscalTerms | undefined;
   /** How long a checkout page stays open. */
   readonly checkoutTtlMs: number;
   /** How many calls may be under way at once. */
   readonly maxConcurrency: number;
   /** A call without an answer by then is given up: its outcome is unknown. Real time. */
   readonly callDeadlineMs: number;
+}
+
+/** What a receipt says of everything that we sell, in the provider's codes. */
+export interface FiscalTerms {
+  readonly vatCode: number;
+  readonly subject: string;
+  readonly mode: string;
+}
+
+/** What is to be on the receipt of a payment or a refund, beside its amount. */
+export interface ReceiptData extends FiscalTerms {
+  /** An e-mail address. */
+  readonly contact: string;
+  readonly lineText: string;
+}
+
+export interface ReceiptQuery {
+  readonly providerPaymentId: string;
+  /** Of a refund's receipt. */
+  readonly providerRefundId: string | undefined;
+}
+
+export interface ReceiptOutcome {
+  readonly status: 'pending' | 'issued' | 'failed';
+  /** By which the tax office knows it; empty until it is issued. */
+  readonly fiscalDocument: string;
 }
 
 /** Frozen when the attempt row is written; a repeat sends exactly the same. */
@@ -83,6 +119,8 @@ export interface CheckoutRequest {
   readonly description: string;
   /** Where the page sends the customer afterwards; empty for nowhere. */
   readonly returnUrl: string;
+  /** With `fiscalizes`, of a payment. */
+  readonly receipt?: ReceiptData | undefined;
 }
 
 export interface CheckoutPage {
@@ -98,9 +136,11 @@ export interface ChargeRequest {
   readonly providerCustomerId: string;
   readonly providerMethodId: string;
   readonly description: string;
+  readonly receipt?: ReceiptData | undefined;
 }
 
 export interface RefundRequest {
+  readonly receipt?: ReceiptData | undefined;
   readonly idempotencyKey: string;
   /** Our reference: the refund's id. */
   readonly reference: string;
@@ -124,6 +164,21 @@ export type RefundOutcome =
   | { readonly kind: 'pending'; readonly providerRefundId: string }
   /** Nothing went back and nothing will; the reason is the provider's code. */
   | { readonly kind: 'failed'; readonly providerRefundId: string; readonly reason: string };
+
+/** What became of a dispute, as far as the provider knows. */
+export interface DisputeOutcome {
+  readonly providerDisputeId: string;
+  /** The payment that is disputed, with our reference where we began it. */
+  readonly payment: LookUpQuery;
+  /**
+   * `no funds moved`: a question only. `withdrawn`: the bank has taken the money until it is decided. `reinstated`: it
+   * came back. `lost`: it stays away.
+   */
+  readonly status: 'no funds moved' | 'withdrawn' | 'reinstated' | 'lost';
+  readonly amount: Money;
+  /** The provider's code. */
+  readonly reason: string;
+}
 
 export interface LookUpQuery {
   readonly providerPaymentId?: string | undefined;
@@ -203,6 +258,8 @@ export interface ProviderEvent {
   readonly type: string;
   /** The payment that it is about; undefined for a kind of notice that is about none. */
   readonly payment: LookUpQuery | undefined;
+  /** The dispute that it is about, where it is about one; `payment` is undefined then. */
+  readonly providerDisputeId?: string;
 }
 
 /** The provider may or may not have done it: timeout, reset, 5xx. Only a look-up can tell. */

@@ -33,13 +33,14 @@ export async function receiveWebhook(ctx: PaymentsContext, input: ReceiveWebhook
   }
   await inTransaction(ctx.em, async (tx) => {
     const now = (await businessNow(tx)).toString();
-    const state = event.payment ? 'RECEIVED' : 'IGNORED';
+    const isAboutUs = event.payment !== undefined || event.providerDisputeId !== undefined;
+    const state = isAboutUs ? 'RECEIVED' : 'IGNORED';
     await sql`
       insert into webhook_event (provider, provider_event_id, type, payload, provider_payment_id, reference,
-        state, next_try_at, received_at)
+        provider_dispute_id, state, next_try_at, received_at)
       values (${provider.name}, ${event.eventId}, ${event.type}, ${Buffer.from(input.raw)},
         ${event.payment?.providerPaymentId ?? null}, ${event.payment?.reference ?? null},
-        ${state}, ${event.payment ? now : null}, ${now})
+        ${event.providerDisputeId ?? null}, ${state}, ${isAboutUs ? now : null}, ${now})
       on conflict do nothing
     `.execute(tx.getKysely());
     failPoint('webhook.before-commit');

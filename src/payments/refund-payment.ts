@@ -29,7 +29,7 @@ export interface RefundClaim {
 
 /**
  * Gives money of a payment back, all or a part; it is on its way when this returns. It changes no access. Throws
- * PAYMENT_NOT_FOUND, PAYMENT_OUTCOME_PENDING, NOTHING_TO_REFUND, REFUND_TOO_LARGE.
+ * PAYMENT_NOT_FOUND, PAYMENT_OUTCOME_PENDING, DISPUTE_OPEN, NOTHING_TO_REFUND, REFUND_TOO_LARGE.
  */
 export async function refundPayment(ctx: CallContext, input: RefundPaymentInput): Promise<RefundClaim> {
   const { requestId, validateOnly = false, ...asked } = input;

@@ -1,12 +1,14 @@
 import { sql } from 'kysely';
 import type { EntityManager } from '../db/orm.ts';
 import { newId } from '../lib/ids.ts';
+import type { AttemptRow } from './attempt-rows.ts';
+import { giveConsentToMethod } from './keep-consent.ts';
 import type { SavedMethod } from './provider.ts';
 
-/** Stores the link between a customer and a provider's saved method, once; gives its id. */
+/** Stores the link between a customer and a provider's saved method, once, with the consent of its page; gives its id. */
 export async function saveMethod(
   tx: EntityManager,
-  owner: { userId: string; provider: string; merchantAccount: string },
+  owner: Pick<AttemptRow, 'id' | 'userId' | 'provider' | 'merchantAccount'>,
   method: SavedMethod,
   now: Temporal.Instant,
 ): Promise<string> {
@@ -20,5 +22,6 @@ export async function saveMethod(
       expiry_year = excluded.expiry_year
     returning id
   `.execute(tx.getKysely());
+  await giveConsentToMethod(tx, owner.id, rows[0]!.id);
   return rows[0]!.id;
 }

@@ -2,8 +2,8 @@ import type { EntityManager } from '../db/orm.ts';
 import { failPoint } from '../lib/fail-point.ts';
 import { markSent, type AttemptRow } from './attempt-rows.ts';
 import { callProvider, mapBounded, type CallOutcome } from './call-provider.ts';
-import type { PaymentProvider } from './provider.ts';
-import { providerNamed, type PaymentsContext } from './providers.ts';
+import { freezeReceipt } from './receipts.ts';
+import { providerOf, type PaymentsContext } from './providers.ts';
 
 /** What became of an attempt that was to be sent; undefined when the last look refused it and nothing was sent. */
 export type SentCharge = { readonly attempt: AttemptRow; readonly outcome: CallOutcome | undefined };
@@ -17,9 +17,9 @@ export async function sendCharges(ctx: PaymentsContext, attempts: readonly Attem
   const byProvider = Map.groupBy(attempts, (attempt) => attempt.provider);
   const sent = await Promise.all(
     [...byProvider].map(([name, group]) => {
-      const provider = providerNamed(ctx, name);
+      const concurrencyMax = ctx.providers.get(name)?.capabilities.maxConcurrency ?? 1;
       const lastLook = coalesceLastLooks(ctx.em);
-      return mapBounded(group, provider.capabilities.maxConcurrency, async (attempt): Promise<SentCharge> => {
+      return mapBounded(group, concurrencyMax, async (attempt): Promise<SentCharge> => {
         try {
           if (!(await lastLook(attempt))) return { attempt, outcome: undefined };
         } catch (error) {
@@ -27,25 +27,27 @@ export async function sendCharges(ctx: PaymentsContext, attempts: readonly Attem
           ctx.log.error({ err: error, attempt: attempt.id }, 'last look failed');
           return { attempt, outcome: undefined };
         }
-        return { attempt, outcome: await sendCharge(provider, attempt) };
+        return { attempt, outcome: await sendCharge(ctx, attempt) };
       });
     }),
   );
   return sent.flat();
 }
 
-async function sendCharge(provider: PaymentProvider, attempt: AttemptRow): Promise<CallOutcome> {
+async function sendCharge(ctx: PaymentsContext, attempt: AttemptRow): Promise<CallOutcome> {
   failPoint('send.before-call');
-  const outcome = await callProvider(() =>
-    provider.charge({
+  const outcome = await callProvider(async () => {
+    const provider = providerOf(ctx, attempt);
+    return provider.charge({
+      receipt: await freezeReceipt(ctx.em, provider, { attemptId: attempt.id }),
       idempotencyKey: attempt.idempotencyKey,
       reference: attempt.id,
       amount: attempt.amount,
       providerCustomerId: attempt.providerCustomerId!,
       providerMethodId: attempt.providerMethodId!,
       description: attempt.description,
-    }),
-  );
+    });
+  });
   failPoint('send.after-call');
   const nothingNow = outcome.kind === 'not executed' || outcome.kind === 'refused';
   // That a repeat was not executed says nothing about the first call.

@@ -8,7 +8,8 @@ import type { Money } from '../lib/money.ts';
 import { attemptLeaseMs, nextCheckAfter } from './attempt-rows.ts';
 import { mapBounded } from './call-provider.ts';
 import { NotExecuted, RequestRefused, type PaymentProvider, type RefundOutcome } from './provider.ts';
-import { providerNamed, type PaymentsContext } from './providers.ts';
+import { freezeReceipt } from './receipts.ts';
+import { findProviderOf, notConfigured, type PaymentsContext } from './providers.ts';
 
 const batchMax = 100;
 const concurrencyMax = 8;
@@ -50,6 +51,7 @@ async function claimRefunds(ctx: PaymentsContext): Promise<RefundRow[]> {
         floor(extract(epoch from ${now.toString()}::timestamptz - r.created_at) * 1000)::text as age_ms
       from refund r join payment_attempt a on a.id = r.attempt_id
       where r.next_try_at <= ${now.toString()} and r.lease_until <= clock_timestamp()
+        and not exists (select from dispute d where d.attempt_id = r.attempt_id and d.state = 'OPEN')
       order by r.next_try_at, r.id limit ${batchMax} for update of r skip locked
     `.execute(tx.getKysely());
     await sql`
@@ -64,23 +66,27 @@ async function claimRefunds(ctx: PaymentsContext): Promise<RefundRow[]> {
 }
 
 async function sendRefund(ctx: PaymentsContext, refund: RefundRow): Promise<void> {
-  const provider = providerNamed(ctx, refund.provider);
+  const owner = { provider: refund.provider, merchantAccount: refund.merchant_account };
+  const provider = findProviderOf(ctx, owner);
   const facts = { refund: refund.id, provider: refund.provider, providerPayment: refund.provider_payment_id };
+  if (!provider) return ctx.log.error(facts, `refund waits: ${notConfigured(owner)}`);
   try {
-    const outcome = await callRefund(provider, refund);
+    const outcome = await callRefund(ctx, provider, refund);
     failPoint('refund.after-call');
     if (outcome === undefined) {
       ctx.log.error(facts, 'refund is open for too long: a person has to look');
       return settleRefund(ctx, refund, { state: 'FAILED', note: 'open for too long' });
     }
-    if (outcome.kind === 'pending') return ctx.log.info(facts, 'refund is under way at the provider');
+    if (outcome.kind === 'pending') {
+      ctx.log.info(facts, 'refund is under way at the provider');
+      return releaseRefund(ctx, refund.id);
+    }
     if (outcome.kind === 'failed') {
       ctx.log.error({ ...facts, reason: outcome.reason }, 'refund failed: a person has to look');
       return settleRefund(ctx, refund, { state: 'FAILED', note: outcome.reason });
     }
     ctx.log.info(facts, 'refunded');
     await settleRefund(ctx, refund, { state: 'SUCCEEDED', providerRefundId: outcome.providerRefundId });
-    failPoint('refund.after-commit');
   } catch (error) {
     // A refusal of a repeat says nothing about the first call.
     if (error instanceof RequestRefused && refund.tries === 0) {
@@ -89,6 +95,7 @@ async function sendRefund(ctx: PaymentsContext, refund: RefundRow): Promise<void
     }
     ctx.log.warn({ ...facts, err: error }, 'refund is not settled yet');
     if (error instanceof NotExecuted) await retrySoon(ctx, refund.id, error.retryAfterMs ?? retryMs);
+    else await releaseRefund(ctx, refund.id);
   }
 }
 
@@ -96,13 +103,18 @@ async function sendRefund(ctx: PaymentsContext, refund: RefundRow): Promise<void
  * What became of the refund: a repeat looks before it sends again, for the answer to a repeat only tells how the refund
  * began. Undefined when there is none, and it is too late to send it under its key.
  */
-async function callRefund(provider: PaymentProvider, refund: RefundRow): Promise<RefundOutcome | undefined> {
+async function callRefund(
+  ctx: PaymentsContext,
+  provider: PaymentProvider,
+  refund: RefundRow,
+): Promise<RefundOutcome | undefined> {
   const query = { reference: refund.id, providerPaymentId: refund.provider_payment_id };
   const known = refund.tries === 0 ? undefined : await provider.lookUpRefund(query);
   if (known !== undefined) return known;
   if (Number(refund.age_ms) > provider.capabilities.idempotencyWindowMs - keyReserveMs) return undefined;
+  const receipt = await freezeReceipt(ctx.em, provider, { attemptId: refund.attempt_id, refundId: refund.id });
   failPoint('refund.before-call');
-  return provider.refund({ ...query, idempotencyKey: refund.idempotency_key, amount: amountOf(refund) });
+  return provider.refund({ ...query, receipt, idempotencyKey: refund.idempotency_key, amount: amountOf(refund) });
 }
 
 async function settleRefund(
@@ -123,6 +135,7 @@ async function settleRefund(
     if (numAffectedRows !== 1n || result.state !== 'SUCCEEDED') return;
     await appendFacts(tx, [refundedFact(refund, result.providerRefundId)], now);
   });
+  failPoint('refund.after-commit');
 }
 
 function refundedFact(refund: RefundRow, providerRefundId: string): JournalFact {
@@ -142,6 +155,15 @@ function refundedFact(refund: RefundRow, providerRefundId: string): JournalFact 
 
 function amountOf(refund: RefundRow): Money {
   return { currencyCode: refund.currency_code, amountMinor: BigInt(refund.amount_minor) };
+}
+
+/** The call is over: what comes next needs no more than its time. */
+async function releaseRefund(ctx: PaymentsContext, id: string): Promise<void> {
+  await inTransaction(ctx.em, (tx) =>
+    sql`update refund set lease_until = clock_timestamp() where id = ${id} and state = 'PENDING'`.execute(
+      tx.getKysely(),
+    ),
+  );
 }
 
 async function retrySoon(ctx: PaymentsContext, id: string, afterMs: number): Promise<void> {

@@ -3,7 +3,7 @@ import { businessNow } from '../db/clock.ts';
 import { inTransaction } from '../db/orm.ts';
 import { attemptLeaseMs, findAttempts, nextCheckAfter, type AttemptRow } from './attempt-rows.ts';
 import { callProvider, mapBounded, type CallOutcome } from './call-provider.ts';
-import { providerNamed, type PaymentsContext } from './providers.ts';
+import { findProviderOf, notConfigured, providerOf, type PaymentsContext } from './providers.ts';
 import { sendCharges } from './send-charges.ts';
 
 const sweepBatchMax = 100;
@@ -25,7 +25,7 @@ export async function sweepAttempts(ctx: PaymentsContext): Promise<SweptAttempt[
   const { attempts, now } = await claimOpenAttempts(ctx);
   const looked = await Promise.all(
     [...Map.groupBy(attempts, (attempt) => attempt.provider)].map(([name, group]) =>
-      mapBounded(group, providerNamed(ctx, name).capabilities.maxConcurrency, async (attempt) => ({
+      mapBounded(group, ctx.providers.get(name)?.capabilities.maxConcurrency ?? 1, async (attempt) => ({
         attempt,
         outcome: await lookUp(ctx, attempt),
       })),
@@ -77,7 +77,11 @@ async function claimOpenAttempts(ctx: PaymentsContext): Promise<{ attempts: Atte
 
 async function lookUp(ctx: PaymentsContext, attempt: AttemptRow): Promise<CallOutcome> {
   if (attempt.state === 'PENDING' && attempt.kind === 'charge') return absent(attempt);
-  const provider = providerNamed(ctx, attempt.provider);
+  const provider = findProviderOf(ctx, attempt);
+  if (!provider) {
+    ctx.log.error({ attempt: attempt.id }, notConfigured(attempt));
+    return unknown(notConfigured(attempt));
+  }
   // The customer may still confirm a charge of a method that is no longer theirs to be charged: it is killed first.
   if (attempt.state === 'WAITING' && attempt.superseded && provider.capabilities.canCancelPending) {
     const canceled = await callProvider(() => provider.cancelPending(attempt.providerPaymentId!));
@@ -116,7 +120,7 @@ function maySend(ctx: PaymentsContext, attempt: AttemptRow, now: Temporal.Instan
   if (attempt.state === 'PENDING') {
     return attempt.periodEnd === null || Temporal.Instant.compare(now, attempt.periodEnd) < 0;
   }
-  const { idempotencyWindowMs } = providerNamed(ctx, attempt.provider).capabilities;
+  const { idempotencyWindowMs } = providerOf(ctx, attempt).capabilities;
   const ageMs = now.epochMilliseconds - attempt.createdAt.epochMilliseconds;
   return ageMs < idempotencyWindowMs - keyReserveMs;
 }

@@ -13,6 +13,8 @@ export const WebhookEventSchema = defineEntity({
     payload: p.type(Uint8Array).columnType('bytea'),
     providerPaymentId: p.text().strictNullable(),
     reference: p.text().strictNullable(),
+    /** Of a notice about a dispute, which is about no payment of its own. */
+    providerDisputeId: p.text().strictNullable(),
     state: p.text().$type<WebhookEventState>(),
     tries: p.integer().default(0),
     nextTryAt: instant().strictNullable(),

@@ -15,8 +15,10 @@ import { idempotencyKey, type PaymentStatus } from '../payments/payment.ts';
 import { periodToCharge, type BillingPeriod } from '../subscriptions/billing-period.ts';
 import { dunning } from '../subscriptions/dunning.ts';
 import { forgive, scheduleOf, type SubscriptionChange } from '../subscriptions/lifecycle.ts';
+import { nextPriceId, takeUpNextPrice } from '../subscriptions/plan-change.ts';
 import { lockSubscriptions, storeChanges, type SubscriptionsContext } from '../subscriptions/subscription-rows.ts';
 import type { SubscriptionState } from '../subscriptions/subscription.ts';
+import { findTargetPrices } from '../subscriptions/target-price.ts';
 
 /** How many subscriptions one claim takes: of 500 and 2,000 neither was clearly better (design/6-benchmarks.md). */
 export const claimBatchMax = 500;
@@ -62,8 +64,9 @@ export async function claimDue(ctx: SubscriptionsContext): Promise<AttemptRow[]>
         )
       ).values(),
     ];
-    const { dues, forgiven, passed } = decideDues(ctx, states, await findOwed(tx, states), now);
-    await storeChanges(ctx, tx, forgiven, now);
+    const { current, switches } = await takeUpNextPrices(tx, states);
+    const { dues, forgiven, passed } = decideDues(ctx, current, await findOwed(tx, current), now);
+    await storeChanges(ctx, tx, [...switches, ...forgiven], now);
     await storePayments(tx, passed, now);
     await storeClaim(tx, dues, now);
     failPoint('claim.before-commit');
@@ -74,6 +77,26 @@ export async function claimDue(ctx: SubscriptionsContext): Promise<AttemptRow[]>
   });
   if (attempts.length > 0) failPoint('claim.after-commit');
   return attempts;
+}
+
+/** T22: what was scheduled, or announced, for the end of a period applies before the next one is charged. */
+async function takeUpNextPrices(
+  tx: EntityManager,
+  states: readonly SubscriptionState[],
+): Promise<{ current: SubscriptionState[]; switches: SubscriptionChange[] }> {
+  const targets = await findTargetPrices(
+    tx,
+    states.flatMap((state) => nextPriceId(state) ?? []),
+  );
+  const switches: SubscriptionChange[] = [];
+  const current = states.map((state) => {
+    const target = targets.get(nextPriceId(state) ?? '');
+    if (!target) return state;
+    const taken = takeUpNextPrice(state, target);
+    switches.push(taken);
+    return taken.after;
+  });
+  return { current, switches };
 }
 
 /** A payment that was begun for a subscription and is not decided, or was decided for the cycle that is due. */

@@ -88,7 +88,7 @@ async function drain(ctx: SandboxContext, em: EntityManager, untilMs: number): P
 
 async function unresolvedWork(ctx: SandboxContext, em: EntityManager): Promise<string[]> {
   const { rows } = await sql<
-    Record<'charges' | 'transitions' | 'attempts' | 'notices' | 'refunds' | 'messages', number>
+    Record<'charges' | 'transitions' | 'changes' | 'attempts' | 'notices' | 'refunds' | 'disputes' | 'messages', number>
   >`
     with clock as (select business_now() as now)
     select
@@ -97,12 +97,15 @@ async function unresolvedWork(ctx: SandboxContext, em: EntityManager): Promise<s
       (select count(*)::int from subscription, clock
         where next_transition_at <= now
           and (status = 'INCOMPLETE' or open_payment_id is null or grace_until <= now)) as transitions,
+      (select count(*)::int from payment, clock where status = 'PENDING' and expires_at <= now) as changes,
       (select count(*)::int from payment_attempt, clock
         where next_check_at <= now or (next_check_at is not null and lease_until > clock_timestamp())) as attempts,
       (select count(*)::int from webhook_event, clock
         where next_try_at <= now or lease_until > clock_timestamp()) as notices,
+      (select count(*)::int from dispute, clock where next_check_at <= now) as disputes,
       (select count(*)::int from refund, clock
-        where next_try_at <= now or (next_try_at is not null and lease_until > clock_timestamp())) as refunds,
+        where not exists (select from dispute d where d.attempt_id = refund.attempt_id and d.state = 'OPEN')
+          and (next_try_at <= now or (next_try_at is not null and lease_until > clock_timestamp()))) as refunds,
       (select count(*)::int from outbox_message where published_at is null) as messages
   `.execute(em.getKysely());
   const row = rows[0]!;
@@ -110,9 +113,11 @@ async function unresolvedWork(ctx: SandboxContext, em: EntityManager): Promise<s
   const left: [number, string][] = [
     [row.charges, 'renewals are due'],
     [row.transitions, 'subscriptions have to change'],
+    [row.changes, 'changes of plan have to be given up'],
     [row.attempts, 'payments are open'],
     [row.notices, 'notices are not worked off'],
     [row.refunds, 'refunds are open'],
+    [row.disputes, 'disputes have to be looked up'],
     [row.messages, 'messages to Auth are not published'],
     [undeliveredWebhooks, 'notices of the payment system are not delivered'],
     [callsInFlight, 'calls to the payment system are under way'],
@@ -125,8 +130,10 @@ async function nextInstant(em: EntityManager, now: Temporal.Instant): Promise<Te
     select least(
       (select min(next_charge_at) from subscription where next_charge_at > ${now.toString()}),
       (select min(next_transition_at) from subscription where next_transition_at > ${now.toString()}),
+      (select min(expires_at) from payment where status = 'PENDING' and expires_at > ${now.toString()}),
       (select min(next_check_at) from payment_attempt where next_check_at > ${now.toString()}),
       (select min(next_try_at) from refund where next_try_at > ${now.toString()}),
+      (select min(next_check_at) from dispute where next_check_at > ${now.toString()}),
       (select min(next_try_at) from webhook_event where next_try_at > ${now.toString()}))::text as next
   `.execute(em.getKysely());
   const next = rows[0]!.next;

@@ -4,13 +4,17 @@ import type { CallContext } from '../identity/call-context.ts';
 import type { SubscriptionChange } from './lifecycle.ts';
 import { snapshot } from './subscription-rows.ts';
 
-/** Writes what an operator did to a subscription into the audit log, in the same transaction; see `recordAudit`. */
+/**
+ * Writes what an operator did to a subscription into the audit log, in the same transaction; see `recordAudit`. `more` is
+ * what the state after does not show.
+ */
 export async function auditChange(
   ctx: CallContext,
   tx: EntityManager,
   action: string,
   { before, after, reason }: Pick<SubscriptionChange, 'before' | 'after' | 'reason'>,
   now: Temporal.Instant,
+  more: object = {},
 ): Promise<void> {
   const audited = (state: SubscriptionChange['after']) => ({ ...snapshot(state), next_charge_at: state.nextChargeAt });
   await recordAudit(
@@ -23,7 +27,7 @@ export async function auditChange(
       userId: after.userId,
       reason,
       before: audited(before),
-      after: audited(after),
+      after: { ...audited(after), ...more },
     },
     now,
   );

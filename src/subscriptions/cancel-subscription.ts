@@ -111,7 +111,7 @@ async function cancelInTx(
     openPaymentId !== null && voided.has(openPaymentId) ? { ...change.after, openPaymentId: null } : change.after;
   await storeChanges(ctx, tx, [{ ...change, after }], now);
   await auditChange(ctx, tx, 'CancelSubscription', { ...change, after }, now);
-  if (back) await claimRefund(tx, { ...back, reason: 'CANCELED' }, now);
+  for (const part of back?.parts ?? []) await claimRefund(tx, { ...part, reason: 'CANCELED' }, now);
   return { subscription: after, refund: back?.amount };
 }
 

@@ -3,7 +3,8 @@ import { inTransaction, type EntityManager } from '../db/orm.ts';
 import { BillingError } from '../lib/billing-error.ts';
 import { markSent, type AttemptRow } from '../payments/attempt-rows.ts';
 import type { CheckoutPage } from '../payments/provider.ts';
-import { providerNamed, type PaymentsContext } from '../payments/providers.ts';
+import { freezeReceipt } from '../payments/receipts.ts';
+import { providerOf, type PaymentsContext } from '../payments/providers.ts';
 import { lockSubscriptions, type SubscriptionsContext } from './subscription-rows.ts';
 import type { SubscriptionState } from './subscription.ts';
 
@@ -24,8 +25,11 @@ export async function openPage(ctx: PaymentsContext, attempt: AttemptRow): Promi
     if (!sendable.has(attempt.id)) throw subscriptionChanged();
   }
   try {
-    return await providerNamed(ctx, attempt.provider).startCheckout({
-      mode: attempt.amount.amountMinor === 0n ? 'setup' : 'payment',
+    const provider = providerOf(ctx, attempt);
+    const isSetup = attempt.amount.amountMinor === 0n;
+    return await provider.startCheckout({
+      receipt: isSetup ? undefined : await freezeReceipt(ctx.em, provider, { attemptId: attempt.id }),
+      mode: isSetup ? 'setup' : 'payment',
       idempotencyKey: attempt.idempotencyKey,
       reference: attempt.id,
       amount: attempt.amount,

@@ -1,4 +1,5 @@
 import { BillingError } from '../lib/billing-error.ts';
+import { requireNoDispute } from './dispute-rules.ts';
 import { addDays, change, ended, type SubscriptionChange } from './lifecycle.ts';
 import { illegalTransition, requireTransition } from './state-table.ts';
 import type { SubscriptionState } from './subscription.ts';
@@ -22,6 +23,7 @@ export function cancel(
     ...state,
     cancelAtPeriodEnd: true,
     canceledAt: now,
+    scheduledPriceId: null,
     nextChargeAt: null,
     nextTransitionAt: state.currentPeriodEnd,
   };
@@ -37,8 +39,8 @@ export function resume(state: SubscriptionState, now: Temporal.Instant, reason =
     ...state,
     cancelAtPeriodEnd: false,
     canceledAt: null,
-    nextChargeAt: state.currentPeriodEnd,
-    nextTransitionAt: null,
+    nextChargeAt: state.renewalBlocked ? null : state.currentPeriodEnd,
+    nextTransitionAt: state.renewalBlocked ? state.currentPeriodEnd : null,
   };
   return change(state, after, 'CANCELLATION_UNDONE', reason || 'RESUMED', 'CANCELLATION_UNDONE');
 }
@@ -66,7 +68,7 @@ export function changeMethod(state: SubscriptionState, methodId: string, now: Te
   const after: SubscriptionState = {
     ...state,
     paymentMethodId: methodId,
-    nextChargeAt: state.status === 'PAST_DUE' ? now : state.nextChargeAt,
+    nextChargeAt: state.status === 'PAST_DUE' && !state.renewalBlocked ? now : state.nextChargeAt,
   };
   const lease = state.paymentMethodId === null ? 'EXTENDED' : undefined;
   if (lease) return change(state, after, 'PAYMENT_METHOD_CHANGED', 'METHOD_SAVED', lease);
@@ -87,6 +89,7 @@ export function removeMethod(state: SubscriptionState, reason: string, now: Temp
     ...without,
     cancelAtPeriodEnd: true,
     canceledAt: state.canceledAt ?? now,
+    scheduledPriceId: null,
     nextTransitionAt: state.currentPeriodEnd,
   };
   return change(state, after, 'PAYMENT_METHOD_REMOVED', reason, 'CANCELLATION_SCHEDULED');
@@ -95,13 +98,14 @@ export function removeMethod(state: SubscriptionState, reason: string, now: Temp
 /** RetryPayment: the next attempt comes now instead of on its day of the ladder; the deadlines stay. */
 export function retryPayment(state: SubscriptionState, reason: string, now: Temporal.Instant): SubscriptionChange {
   requireTransition(state, 'retry-payment');
+  requireNoDispute(state);
   requireMethod(state);
   const after: SubscriptionState = { ...state, nextChargeAt: now };
   return { before: state, after, kind: 'RETRY_REQUESTED', reason, entitlement: undefined };
 }
 
-/** Nothing can renew without a method, and no other one is ever taken without consent. */
-function requireMethod(state: SubscriptionState): void {
+/** Nothing can be charged without a method, and no other one is ever taken without consent. Throws PAYMENT_METHOD_REQUIRED. */
+export function requireMethod(state: SubscriptionState): void {
   if (state.paymentMethodId !== null) return;
   throw new BillingError(
     'wrong-state',

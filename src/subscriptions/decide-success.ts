@@ -4,11 +4,13 @@ import { hurryWaitingCharges, type AttemptRow, type AttemptUpdate } from '../pay
 import { isFinal } from '../payments/payment.ts';
 import { saveMethod } from '../payments/save-method.ts';
 import { changeMethod } from './commands.ts';
-import { isAwaited, voidAfterEnd, type Decision, type OutcomeOf } from './decision.ts';
+import { isAwaited, isChange, voidAfterEnd, type Decision, type OutcomeOf } from './decision.ts';
 import { activate, expire, forgivenGap, renew, startTrial } from './lifecycle.ts';
+import { finishPlanChange } from './plan-change.ts';
 import { findTransition } from './state-table.ts';
 import type { SubscriptionsContext } from './subscription-rows.ts';
 import type { SubscriptionState } from './subscription.ts';
+import { findTargetOfChange } from './target-price.ts';
 import { claimTrial } from './trials.ts';
 
 /** Money came. It belongs to the subscription only while the subscription waits for exactly this payment. */
@@ -35,7 +37,7 @@ export async function decideSuccess(
   const isSurplus =
     !isAwaited(attempt, subscription) ||
     isFinal(attempt.state) ||
-    findTransition(subscription, 'payment-succeeded') === undefined;
+    findTransition(subscription, isChange(attempt) ? 'change-paid' : 'payment-succeeded') === undefined;
   const update: AttemptUpdate = {
     id: attempt.id,
     state: 'SUCCEEDED',
@@ -53,6 +55,11 @@ export async function decideSuccess(
     if (!outcome.method) throw new Error(`provider saved no method for attempt ${attempt.id}`);
     const methodId = await saveMethod(tx, attempt, outcome.method, now);
     return { result: 'settled', attempt: update, payment, changes: [activate(subscription, methodId, now)] };
+  }
+  if (isChange(attempt)) {
+    const period = { start: attempt.periodStart!, end: attempt.periodEnd! };
+    const changed = finishPlanChange(subscription, await findTargetOfChange(tx, attempt.paymentId), period);
+    return { result: 'settled', attempt: update, payment, changes: [changed] };
   }
   const cycle = Number(attempt.purpose.slice('cycle:'.length));
   const renewed = renew(subscription, { cycle, start: attempt.periodStart!, end: attempt.periodEnd! }, now);

@@ -1,6 +1,7 @@
 import { nextCheckAfter, type AttemptRow, type AttemptUpdate } from '../payments/attempt-rows.ts';
-import { isAwaited, voidAfterEnd, type Decision, type OutcomeOf } from './decision.ts';
+import { isAwaited, isChange, voidAfterEnd, type Decision, type OutcomeOf } from './decision.ts';
 import { declineFirstPayment, declineRenewal, expire, releasePayment, requireAction } from './lifecycle.ts';
+import { failPlanChange } from './plan-change.ts';
 import { findTransition } from './state-table.ts';
 import type { SubscriptionState } from './subscription.ts';
 
@@ -20,6 +21,7 @@ export function decideDecline(
   const { providerPaymentId, declineCode, hard } = outcome;
   const declined = { declineCode, declineHard: hard, nextCheckAt: null, settledAt: now };
   const update: AttemptUpdate = { id: attempt.id, state: 'DECLINED', providerPaymentId, ...declined };
+  if (isChange(attempt)) return decideFailedChange(attempt, subscription, update, declineCode);
   const trigger = hard ? 'payment-declined-hard' : 'payment-declined';
   if (!isAwaited(attempt, subscription) || !findTransition(subscription, trigger)) {
     return { result: 'settled', attempt: update, ...voidAfterEnd(subscription, attempt) };
@@ -29,6 +31,17 @@ export function decideDecline(
       ? declineFirstPayment(subscription, declineCode)
       : declineRenewal(subscription, { declineCode, hard, superseded: attempt.superseded }, now);
   return { result: 'settled', attempt: update, changes: [change] };
+}
+
+/** T21: nothing is tried again for another plan; whoever still wants it asks anew. */
+function decideFailedChange(
+  attempt: AttemptRow,
+  subscription: SubscriptionState,
+  update: AttemptUpdate,
+  reason: string,
+): Decision {
+  const changes = isAwaited(attempt, subscription) ? failPlanChange(subscription, attempt.paymentId, reason) : [];
+  return { result: 'settled', attempt: update, payment: { id: attempt.paymentId, status: 'VOID' }, changes };
 }
 
 /**
@@ -46,8 +59,10 @@ export function decideWaiting(
   const isNews =
     attempt.kind === 'charge' &&
     actionUrl !== undefined &&
+    !isChange(attempt) &&
     isAwaited(attempt, subscription) &&
     !subscription.cancelAtPeriodEnd &&
+    !subscription.renewalBlocked &&
     subscription.dunningEndsAt === null &&
     findTransition(subscription, 'payment-declined') !== undefined;
   return {
@@ -112,6 +127,9 @@ export function decideAbsent(
       result: 'open',
       attempt: { id, state: 'UNKNOWN', providerPaymentId, absentSince: since, nextCheckAt, settledAt: null },
     };
+  }
+  if (isChange(attempt)) {
+    return decideFailedChange(attempt, subscription, dead(attempt, attempt.providerPaymentId, now), 'NEVER_EXECUTED');
   }
   const changes = isAwaited(attempt, subscription) ? [releasePayment(subscription)] : [];
   return {

@@ -35,6 +35,11 @@ export function isAwaited(attempt: AttemptRow, subscription: SubscriptionState):
   return subscription.openPaymentId === attempt.paymentId;
 }
 
+/** Whether the payment is for another plan (T21): its failure leaves the subscription as it is. */
+export function isChange(attempt: AttemptRow): boolean {
+  return attempt.purpose.startsWith('change:');
+}
+
 /** Nobody waits for a payment of a subscription that has ended: it ends with its last attempt. */
 export function voidAfterEnd(subscription: SubscriptionState, attempt: AttemptRow): Pick<Decision, 'payment'> {
   return subscription.endedAt === null ? {} : { payment: { id: attempt.paymentId, status: 'VOID' } };

@@ -3,7 +3,7 @@ import { inTransaction } from '../db/orm.ts';
 import { BillingError } from '../lib/billing-error.ts';
 import { findOpenAttempt, voidUnsentPayments, type AttemptRow } from '../payments/attempt-rows.ts';
 import { callProvider, type CallOutcome } from '../payments/call-provider.ts';
-import { providerNamed, type PaymentsContext } from '../payments/providers.ts';
+import { providerOf, type PaymentsContext } from '../payments/providers.ts';
 import { expire } from './lifecycle.ts';
 import { settlePayments } from './settle-payment.ts';
 import { lockSubscriptions, storeChanges, type SubscriptionsContext } from './subscription-rows.ts';
@@ -46,8 +46,8 @@ function paymentInProgress(): BillingError {
 
 /** A page that the provider never told us of is known to nobody and cannot be paid. */
 async function killPage(ctx: PaymentsContext, attempt: AttemptRow): Promise<CallOutcome> {
-  const provider = providerNamed(ctx, attempt.provider);
   return callProvider(async () => {
+    const provider = providerOf(ctx, attempt);
     const known = attempt.providerPaymentId ?? (await provider.lookUp({ reference: attempt.id }))?.providerPaymentId;
     return known === undefined ? { kind: 'dead' } : provider.expireCheckout(known);
   });

@@ -1,4 +1,4 @@
-import type { JournalFact } from '../ledger/journal-fact.ts';
+import type { FactPeriod, JournalFact } from '../ledger/journal-fact.ts';
 import type { AttemptRow } from '../payments/attempt-rows.ts';
 import type { Decision } from './decision.ts';
 import type { SubscriptionChange } from './lifecycle.ts';
@@ -11,7 +11,6 @@ export function chargedFacts(decisions: readonly Decision[], attempts: ReadonlyM
     const attempt = attempts.get(update.id)!;
     // A method that was saved without money.
     if (attempt.amount.amountMinor === 0n) return [];
-    const { currentPeriodStart: start, currentPeriodEnd: end } = changes.at(-1)!.after;
     return [
       {
         kind: 'CHARGED',
@@ -22,10 +21,18 @@ export function chargedFacts(decisions: readonly Decision[], attempts: ReadonlyM
         merchantAccount: attempt.merchantAccount,
         providerPaymentId: update.providerPaymentId!,
         amount: attempt.amount,
-        period: { start: start!, end: end! },
+        period: boughtBy(attempt, changes.at(-1)!),
       },
     ];
   });
+}
+
+/** The time that a charge bought. An upgrade buys only what lies behind the period that was paid already, if any. */
+function boughtBy(attempt: AttemptRow, { before, after }: SubscriptionChange): FactPeriod | undefined {
+  const [start, end] = [after.currentPeriodStart!, after.currentPeriodEnd!];
+  if (!attempt.purpose.startsWith('change:')) return { start, end };
+  const paidUntil = before.currentPeriodEnd!;
+  return Temporal.Instant.compare(paidUntil, end) < 0 ? { start: paidUntil, end } : undefined;
 }
 
 /** The spans that nobody pays for: forgiven, or given by an operator. Every change that makes one passes here. */

@@ -23,6 +23,6 @@ export function grantOf(state: SubscriptionState, leaseMarginHours: number): Gra
 function accessUntilOf(state: SubscriptionState, leaseMarginHours: number): Temporal.Instant | undefined {
   if (state.status === 'PAST_DUE') return state.graceUntil ?? undefined;
   if (state.status !== 'ACTIVE' && state.status !== 'TRIALING') return undefined;
-  const willRenew = !state.cancelAtPeriodEnd && state.paymentMethodId !== null;
+  const willRenew = !state.cancelAtPeriodEnd && !state.renewalBlocked && state.paymentMethodId !== null;
   return willRenew ? state.currentPeriodEnd!.add({ hours: leaseMarginHours }) : state.currentPeriodEnd!;
 }

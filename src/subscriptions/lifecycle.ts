@@ -22,7 +22,16 @@ export type SubscriptionEventKind =
   | 'PERIOD_EXTENDED'
   | 'PAYMENT_METHOD_CHANGED'
   | 'PAYMENT_METHOD_REMOVED'
-  | 'RETRY_REQUESTED';
+  | 'RETRY_REQUESTED'
+  | 'DISPUTE_OPENED'
+  | 'DISPUTE_LOST'
+  | 'DISPUTE_REINSTATED'
+  | 'PLAN_CHANGE_STARTED'
+  | 'PLAN_CHANGED'
+  | 'PLAN_CHANGE_FAILED'
+  | 'PLAN_CHANGE_SCHEDULED'
+  | 'PLAN_CHANGE_DROPPED'
+  | 'PRICE_CHANGE_ANNOUNCED';
 
 /** What a rule decided: the new state, the line of history, and what Auth has to be told. Nothing is done yet. */
 export interface SubscriptionChange {
@@ -146,7 +155,7 @@ export function declineRenewal(
   if (to === 'CANCELED') {
     return change(state, { ...ended(state, now), status: to }, 'CANCELED', decline.declineCode, 'REVOKED');
   }
-  if (state.cancelAtPeriodEnd) {
+  if (state.cancelAtPeriodEnd || state.renewalBlocked) {
     const after = { ...state, openPaymentId: null };
     return { before: state, after, kind: 'PAYMENT_DECLINED', reason: decline.declineCode, entitlement: undefined };
   }
@@ -206,9 +215,12 @@ export function end(
   trigger: Extract<Trigger, 'dunning-ends' | 'period-ends'>,
   now: Temporal.Instant,
 ): SubscriptionChange {
-  const { to } = requireTransition(state, trigger);
+  // T24: it would have renewed, had its money not been disputed.
+  const isDisputed = trigger === 'period-ends' && state.renewalBlocked && !state.cancelAtPeriodEnd;
+  const { to } = requireTransition(state, isDisputed ? 'disputed-period-ends' : trigger);
   const after: SubscriptionState = { ...ended(state, now), status: to };
-  return change(state, after, 'CANCELED', trigger === 'dunning-ends' ? 'DUNNING_ENDED' : 'PERIOD_ENDED', 'REVOKED');
+  const reason = isDisputed ? 'DISPUTE' : trigger === 'dunning-ends' ? 'DUNNING_ENDED' : 'PERIOD_ENDED';
+  return change(state, after, 'CANCELED', reason, 'REVOKED');
 }
 
 /** The same time of day, so many days later, in the civil time of the zone. */
@@ -220,15 +232,16 @@ function inGrace(state: SubscriptionState, now: Temporal.Instant): boolean {
   return state.graceUntil !== null && Temporal.Instant.compare(now, state.graceUntil) < 0;
 }
 
-/** A renewal during a scheduled cancellation (the charge was sent before the cancel) still ends with the new period. */
+/** A renewal during a scheduled cancellation, or a dispute (the charge was sent before), still ends with the new period. */
 function paid(state: SubscriptionState, period: BillingPeriod): SubscriptionState {
+  const endsThere = state.cancelAtPeriodEnd || state.renewalBlocked;
   return {
     ...state,
     cycle: period.cycle,
     currentPeriodStart: period.start,
     currentPeriodEnd: period.end,
-    nextChargeAt: state.cancelAtPeriodEnd ? null : period.end,
-    nextTransitionAt: state.cancelAtPeriodEnd ? period.end : null,
+    nextChargeAt: endsThere ? null : period.end,
+    nextTransitionAt: endsThere ? period.end : null,
   };
 }
 
@@ -237,6 +250,9 @@ export function ended(state: SubscriptionState, now: Temporal.Instant): Subscrip
   return {
     ...state,
     openPaymentId: null,
+    scheduledPriceId: null,
+    announcedPriceId: null,
+    announcedPriceFrom: null,
     graceUntil: null,
     dunningEndsAt: null,
     nextChargeAt: null,

@@ -5,6 +5,8 @@ import { findAttemptOfProvider } from '../payments/attempt-rows.ts';
 import { callProvider, mapBounded } from '../payments/call-provider.ts';
 import { providerNamed, type PaymentsContext } from '../payments/providers.ts';
 import type { WebhookEventState } from '../payments/webhook-event.ts';
+import type { PaymentProvider } from '../payments/provider.ts';
+import { settleDispute } from './settle-dispute.ts';
 import { settlePayments } from './settle-payment.ts';
 import type { SubscriptionsContext } from './subscription-rows.ts';
 
@@ -20,6 +22,7 @@ interface EventRow {
   provider_event_id: string;
   provider_payment_id: string | null;
   reference: string | null;
+  provider_dispute_id: string | null;
   tries: number;
   age_ms: string;
 }
@@ -36,7 +39,8 @@ export async function processWebhookEvents(ctx: SubscriptionsContext & PaymentsC
   const events = await claimEvents(ctx);
   await mapBounded(events, concurrencyMax, async (event) => {
     try {
-      const processed = await processEvent(ctx, event);
+      const told = { ...ctx, actor: { kind: 'provider', id: event.provider } } as const;
+      const processed = await processEvent(told, event);
       if (processed) await finishEvent(ctx, event, processed);
       else if (isYoung(event)) await releaseEvent(ctx, event);
       else await giveUp(ctx, event, 'its payment could not be settled for a day');
@@ -63,7 +67,7 @@ async function claimEvents(ctx: SubscriptionsContext): Promise<EventRow[]> {
   return inTransaction(ctx.em, async (tx) => {
     const now = await businessNow(tx);
     const { rows } = await sql<EventRow>`
-      select provider, provider_event_id, provider_payment_id, reference, tries,
+      select provider, provider_event_id, provider_payment_id, reference, provider_dispute_id, tries,
         floor(extract(epoch from ${now.toString()}::timestamptz - received_at) * 1000)::text as age_ms
       from webhook_event
       where next_try_at <= ${now.toString()} and (lease_until is null or lease_until <= clock_timestamp())
@@ -86,13 +90,10 @@ function retryAt(tries: number, now: Temporal.Instant): Temporal.Instant {
 
 async function processEvent(ctx: SubscriptionsContext & PaymentsContext, event: EventRow): Promise<Processed> {
   const provider = providerNamed(ctx, event.provider);
+  if (event.provider_dispute_id !== null) return processDispute(ctx, provider, event, event.provider_dispute_id);
   const { reference, provider_payment_id: providerPaymentId } = event;
   const attempt = await findAttemptOfProvider(ctx.em.fork(), provider, { reference, providerPaymentId });
-  if (!attempt) {
-    if (isYoung(event)) return undefined;
-    ctx.log.error({ provider: event.provider, event: event.provider_event_id }, 'notice of a payment that is not ours');
-    return { state: 'ORPHAN', note: 'no attempt of ours' };
-  }
+  if (!attempt) return orphanLater(ctx, event);
   const outcome = await callProvider(async () => {
     const found = await provider.lookUp({ providerPaymentId: providerPaymentId ?? undefined, reference: attempt.id });
     if (!found) throw new Error('the provider does not have the payment it told us of');
@@ -104,6 +105,29 @@ async function processEvent(ctx: SubscriptionsContext & PaymentsContext, event: 
   return result === 'mismatch'
     ? { state: 'QUARANTINED', note: 'amount differs' }
     : { state: 'PROCESSED', note: result! };
+}
+
+/** The dispute is looked up, and with it the payment that it is about. */
+async function processDispute(
+  ctx: SubscriptionsContext,
+  provider: PaymentProvider,
+  event: EventRow,
+  providerDisputeId: string,
+): Promise<Processed> {
+  const outcome = await provider.lookUpDispute(providerDisputeId);
+  if (!outcome) throw new Error('the provider does not have the dispute it told us of');
+  const { reference, providerPaymentId = null } = outcome.payment;
+  const attempt = await findAttemptOfProvider(ctx.em.fork(), provider, { reference, providerPaymentId });
+  if (!attempt) return orphanLater(ctx, event);
+  const result = await settleDispute(ctx, attempt.id, outcome);
+  return result === 'open' ? undefined : { state: 'PROCESSED', note: `dispute: ${outcome.status}` };
+}
+
+/** Our own row may be a moment behind; after a day it is somebody else's. */
+function orphanLater(ctx: SubscriptionsContext, event: EventRow): Processed {
+  if (isYoung(event)) return undefined;
+  ctx.log.error({ provider: event.provider, event: event.provider_event_id }, 'notice of a payment that is not ours');
+  return { state: 'ORPHAN', note: 'no attempt of ours' };
 }
 
 /** It is tried again when its time has come. */

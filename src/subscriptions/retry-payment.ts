@@ -40,7 +40,11 @@ export async function retryPayment(
   return state;
 }
 
-async function requireChargeable(tx: EntityManager, methodId: string, now: Temporal.Instant): Promise<void> {
+/**
+ * Whether one more charge of a method makes sense and is allowed. Throws PAYMENT_METHOD_DECLINED after a hard decline,
+ * TOO_MANY_ATTEMPTS.
+ */
+export async function requireChargeable(tx: EntityManager, methodId: string, now: Temporal.Instant): Promise<void> {
   const since = now.subtract({ hours: attemptsWindowDays * 24 }).toString();
   const { rows } = await sql<{ hard: boolean; recent: number }>`
     select coalesce(bool_or(decline_hard), false) as hard,

@@ -6,6 +6,7 @@ import { mapBounded } from '../payments/call-provider.ts';
 import type { PaymentsContext } from '../payments/providers.ts';
 import { dunning } from './dunning.ts';
 import { endCheckout } from './end-checkout.ts';
+import { expireChanges } from './expire-changes.ts';
 import { end, endGrace, type SubscriptionChange } from './lifecycle.ts';
 import { lockSubscriptions, storeChanges, type SubscriptionsContext } from './subscription-rows.ts';
 import type { SubscriptionState } from './subscription.ts';
@@ -16,11 +17,13 @@ const concurrencyMax = 8;
 const checkoutRetryMinutes = 10;
 
 /**
- * One round of what time alone does: T4 (checkouts whose time is over), T14, T15, T19. An end waits a while for a charge
+ * One round of what time alone does: T4 (checkouts whose time is over), T14, T15, T19, T21 (changes that were not paid). An end waits a while for a charge
  * that is due or open; grace ends when it ends. Gives how many subscriptions were looked at.
  */
 export async function runTransitions(ctx: SubscriptionsContext & PaymentsContext): Promise<number> {
-  return (await endDueSubscriptions(ctx)) + (await endDueCheckouts(ctx));
+  // First, so that no end waits for a payment that nobody waits for.
+  const expired = await expireChanges(ctx);
+  return expired + (await endDueSubscriptions(ctx)) + (await endDueCheckouts(ctx));
 }
 
 async function endDueSubscriptions(ctx: SubscriptionsContext): Promise<number> {

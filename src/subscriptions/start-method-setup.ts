@@ -9,8 +9,11 @@ import {
   nextCheckAfter,
   type AttemptRow,
 } from '../payments/attempt-rows.ts';
+import { keepConsent, type Consent } from '../payments/keep-consent.ts';
+import { PaymentMethod } from '../payments/customer.ts';
 import { idempotencyKey, Payment, PaymentAttempt, type PaymentPurpose } from '../payments/payment.ts';
-import { providerNamed, type PaymentsContext } from '../payments/providers.ts';
+import type { PaymentProvider } from '../payments/provider.ts';
+import { findProviderOf, providerForCurrency, type PaymentsContext } from '../payments/providers.ts';
 import { openPage, storePage } from './checkout-page.ts';
 import { requireVisible } from './find-subscription.ts';
 import { requireTransition } from './state-table.ts';
@@ -27,12 +30,14 @@ export interface StartMethodSetupInput {
   subscriptionId: string;
   /** Empty for none. */
   returnUrl: string;
+  /** To recurring payments; undefined where nobody told us. */
+  consent?: Consent | undefined;
 }
 
 /**
  * Opens the page that saves another method for a subscription and takes no money (T13 follows when it is finished): two
  * transactions with the provider's call in between, as in Subscribe. Throws SUBSCRIPTION_NOT_FOUND, ILLEGAL_TRANSITION,
- * PROVIDER_UNAVAILABLE, SUBSCRIPTION_CHANGED.
+ * CURRENCY_NOT_TAKEN, PROVIDER_UNAVAILABLE, SUBSCRIPTION_CHANGED.
  */
 export async function startMethodSetup(
   ctx: SubscriptionsContext & PaymentsContext,
@@ -46,7 +51,9 @@ export async function startMethodSetup(
     const { subscriptionId } = input;
     const state = requireVisible(ctx, (await lockSubscriptions(tx, [subscriptionId])).get(subscriptionId));
     requireTransition(state, 'change-method');
-    return claimSetup(ctx, tx, state, `setup:${requestId.toLowerCase()}`, input.returnUrl);
+    const attempt = await claimSetup(ctx, tx, state, `setup:${requestId.toLowerCase()}`, input.returnUrl);
+    if (input.consent) await keepConsent(tx, attempt.id, input.consent, await businessNow(tx));
+    return attempt;
   });
   if ('url' in claim) return claim;
   try {
@@ -74,8 +81,8 @@ async function claimSetup(
   const open = begun && (await findOpenAttempt(tx, begun.id));
   if (open) return open;
   const now = await businessNow(tx);
-  const provider = providerNamed(ctx, ctx.defaultProvider);
   const { currencyCode } = state.amount;
+  const provider = await providerOfSubscription(ctx, tx, state);
   const payment = tx.create(Payment, {
     id: newId(),
     subscriptionId: state.id,
@@ -107,4 +114,15 @@ async function claimSetup(
   });
   await tx.flush();
   return (await findAttempts(tx, [attempt.id]))[0]!;
+}
+
+/** The one that has its present method, as long as it is configured; otherwise as a new customer. */
+async function providerOfSubscription(
+  ctx: PaymentsContext,
+  tx: EntityManager,
+  state: SubscriptionState,
+): Promise<PaymentProvider> {
+  const { paymentMethodId } = state;
+  const method = paymentMethodId === null ? null : await tx.findOne(PaymentMethod, { id: paymentMethodId });
+  return (method && findProviderOf(ctx, method)) ?? providerForCurrency(ctx, state.amount.currencyCode);
 }

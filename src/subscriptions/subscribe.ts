@@ -9,7 +9,9 @@ import { newId } from '../lib/ids.ts';
 import { attemptLeaseMs, findOpenAttempt, nextCheckAfter, type AttemptRow } from '../payments/attempt-rows.ts';
 import { idempotencyKey, Payment, PaymentAttempt } from '../payments/payment.ts';
 import type { PaymentProvider } from '../payments/provider.ts';
-import { providerNamed, type PaymentsContext } from '../payments/providers.ts';
+import { providerForCurrency, type PaymentsContext } from '../payments/providers.ts';
+import { keepConsent, type Consent } from '../payments/keep-consent.ts';
+import { keepContact, requireContact } from '../payments/receipts.ts';
 import { openPage, storePage, subscriptionChanged } from './checkout-page.ts';
 import { endCheckout } from './end-checkout.ts';
 import { snapshot, type SubscriptionsContext } from './subscription-rows.ts';
@@ -28,6 +30,10 @@ export interface SubscribeInput {
   returnUrl: string;
   /** Begin with the plan's trial: the page only saves the method. */
   withTrial: boolean;
+  /** Where receipts go; empty to keep what is known. */
+  email: string;
+  /** To recurring payments; undefined where nobody told us. */
+  consent?: Consent | undefined;
 }
 
 export interface SubscribeResult {
@@ -50,13 +56,12 @@ const replacementsMax = 3;
  * opened outside of any; the second transaction stores the page and the answer. Whoever repeats the call after a crash
  * in between continues the same attempt under the same key.
  *
- * Throws PLAN_NOT_FOUND, SUBSCRIPTION_EXISTS, TRIAL_NOT_AVAILABLE, PROVIDER_UNAVAILABLE, REQUEST_ID_REUSED,
- * REQUEST_IN_PROGRESS.
+ * Throws PLAN_NOT_FOUND, CURRENCY_NOT_TAKEN, CONTACT_REQUIRED, SUBSCRIPTION_EXISTS, TRIAL_NOT_AVAILABLE, PROVIDER_UNAVAILABLE,
+ * REQUEST_ID_REUSED, REQUEST_IN_PROGRESS.
  */
 export async function subscribe(ctx: SubscribeContext, input: SubscribeInput): Promise<SubscribeResult> {
   const { requestId, ...asked } = input;
   const key = requestKey(ctx, 'Subscribe', requestId, asked);
-  const provider = providerNamed(ctx, ctx.defaultProvider);
   let seen = false;
   try {
     for (let round = 0; round < replacementsMax; round++) {
@@ -65,7 +70,11 @@ export async function subscribe(ctx: SubscribeContext, input: SubscribeInput): P
           const state = await beginRequest<SubscribeResult>(tx, key);
           if (state.seen && state.answer) return { kind: 'answered', answer: state.answer };
         }
-        return claimCheckout(ctx, tx, input, provider);
+        const found = await claimCheckout(ctx, tx, input);
+        if (found.kind === 'checkout' && input.consent) {
+          await keepConsent(tx, found.attempt.id, input.consent, await businessNow(tx));
+        }
+        return found;
       });
       if (claim.kind === 'answered') return claim.answer;
       seen = true;
@@ -86,12 +95,7 @@ export async function subscribe(ctx: SubscribeContext, input: SubscribeInput): P
   }
 }
 
-async function claimCheckout(
-  ctx: SubscribeContext,
-  tx: EntityManager,
-  input: SubscribeInput,
-  provider: PaymentProvider,
-): Promise<Claim> {
+async function claimCheckout(ctx: SubscribeContext, tx: EntityManager, input: SubscribeInput): Promise<Claim> {
   const now = await businessNow(tx);
   // The customer's row serializes this viewer's calls, so that two at once find one another's subscription.
   await sql`insert into customer (user_id, created_at) values (${input.userId}, ${now.toString()}) on conflict do nothing`.execute(
@@ -99,6 +103,9 @@ async function claimCheckout(
   );
   await sql`select 1 from customer where user_id = ${input.userId} for update`.execute(tx.getKysely());
   const price = await priceOnSale(tx, input.priceId);
+  const provider = providerForCurrency(ctx, price.currencyCode);
+  if (input.email !== '') await keepContact(tx, input, now);
+  await requireContact(tx, provider, input.userId);
   const { productLine, trialDays } = price.plan;
   const { userId } = input;
   if (input.withTrial && (trialDays === 0 || (await hadTrial(ctx, tx, { userId, productLine })))) {

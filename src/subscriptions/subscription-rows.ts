@@ -41,6 +41,10 @@ interface SubscriptionRow {
   payment_method_id: string | null;
   open_payment_id: string | null;
   cancel_at_period_end: boolean;
+  renewal_blocked: boolean;
+  scheduled_price_id: string | null;
+  announced_price_id: string | null;
+  announced_price_from: string | null;
   complimentary: boolean;
   grace_until: string | null;
   dunning_ends_at: string | null;
@@ -63,7 +67,8 @@ export async function lockSubscriptions(
     select s.id, s.user_id, plan.code as plan_code, plan.features, s.product_line, s.price_id,
       price.amount_minor, price.currency_code, price.interval_unit, price.interval_count,
       s.billing_time_zone, s.status, s.anchor_at, s.anchor_cycle, s.cycle, s.current_period_start,
-      s.current_period_end, s.payment_method_id, s.open_payment_id, s.cancel_at_period_end, s.complimentary, s.grace_until,
+      s.current_period_end, s.payment_method_id, s.open_payment_id, s.cancel_at_period_end, s.renewal_blocked,
+      s.scheduled_price_id, s.announced_price_id, s.announced_price_from, s.complimentary, s.grace_until,
       s.dunning_ends_at, s.next_charge_at, s.next_transition_at, s.canceled_at, s.ended_at, s.created_at
     from subscription s join plan on plan.id = s.plan_id join price on price.id = s.price_id
     where s.id = any(${ids}::uuid[]) order by s.id for update of s
@@ -92,6 +97,10 @@ function stateFromRow(row: SubscriptionRow): SubscriptionState {
     paymentMethodId: row.payment_method_id,
     openPaymentId: row.open_payment_id,
     cancelAtPeriodEnd: row.cancel_at_period_end,
+    renewalBlocked: row.renewal_blocked,
+    scheduledPriceId: row.scheduled_price_id,
+    announcedPriceId: row.announced_price_id,
+    announcedPriceFrom: optionalInstantFromRow(row.announced_price_from),
     complimentary: row.complimentary,
     graceUntil: optionalInstantFromRow(row.grace_until),
     dunningEndsAt: optionalInstantFromRow(row.dunning_ends_at),
@@ -115,6 +124,7 @@ export async function storeChanges(
 ): Promise<void> {
   if (changes.length === 0) return;
   await storeStates(tx, [...new Map(changes.map((change) => [change.after.id, change.after])).values()]);
+  await storePrices(tx, changes);
   await storeHistory(ctx, tx, changes, now);
   const entitlementChanges = changes.flatMap(({ after, entitlement }) =>
     entitlement
@@ -139,7 +149,7 @@ async function storeStates(tx: EntityManager, states: readonly SubscriptionState
     update subscription s set status = c.status, anchor_at = c.anchor_at, anchor_cycle = c.anchor_cycle, cycle = c.cycle,
       current_period_start = c.current_period_start, current_period_end = c.current_period_end,
       payment_method_id = c.payment_method_id, open_payment_id = c.open_payment_id,
-      cancel_at_period_end = c.cancel_at_period_end, grace_until = c.grace_until, dunning_ends_at = c.dunning_ends_at,
+      cancel_at_period_end = c.cancel_at_period_end, renewal_blocked = c.renewal_blocked, grace_until = c.grace_until, dunning_ends_at = c.dunning_ends_at,
       next_charge_at = c.next_charge_at, next_transition_at = c.next_transition_at,
       canceled_at = c.canceled_at, ended_at = c.ended_at
     from unnest(
@@ -153,6 +163,7 @@ async function storeStates(tx: EntityManager, states: readonly SubscriptionState
       ${states.map((state) => state.paymentMethodId)}::uuid[],
       ${states.map((state) => state.openPaymentId)}::uuid[],
       ${states.map((state) => state.cancelAtPeriodEnd)}::boolean[],
+      ${states.map((state) => state.renewalBlocked)}::boolean[],
       ${instants((state) => state.graceUntil)}::timestamptz[],
       ${instants((state) => state.dunningEndsAt)}::timestamptz[],
       ${instants((state) => state.nextChargeAt)}::timestamptz[],
@@ -160,8 +171,32 @@ async function storeStates(tx: EntityManager, states: readonly SubscriptionState
       ${instants((state) => state.canceledAt)}::timestamptz[],
       ${instants((state) => state.endedAt)}::timestamptz[]
     ) as c(id, status, anchor_at, anchor_cycle, cycle, current_period_start, current_period_end, payment_method_id,
-      open_payment_id, cancel_at_period_end, grace_until, dunning_ends_at, next_charge_at, next_transition_at,
-      canceled_at, ended_at)
+      open_payment_id, cancel_at_period_end, renewal_blocked, grace_until, dunning_ends_at, next_charge_at,
+      next_transition_at, canceled_at, ended_at)
+    where s.id = c.id
+  `.execute(tx.getKysely());
+}
+
+/** Which price applies, and which one will: apart from the rest, because hardly any change touches them. */
+async function storePrices(tx: EntityManager, changes: readonly SubscriptionChange[]): Promise<void> {
+  const changed = changes.filter(
+    ({ before, after }) =>
+      before.priceId !== after.priceId ||
+      before.scheduledPriceId !== after.scheduledPriceId ||
+      before.announcedPriceFrom !== after.announcedPriceFrom,
+  );
+  if (changed.length === 0) return;
+  const states = [...new Map(changed.map(({ after }) => [after.id, after])).values()];
+  await sql`
+    update subscription s set plan_id = price.plan_id, price_id = price.id, scheduled_price_id = c.scheduled_price_id,
+      announced_price_id = c.announced_price_id, announced_price_from = c.announced_price_from
+    from unnest(
+      ${states.map((state) => state.id)}::uuid[],
+      ${states.map((state) => state.priceId)}::uuid[],
+      ${states.map((state) => state.scheduledPriceId)}::uuid[],
+      ${states.map((state) => state.announcedPriceId)}::uuid[],
+      ${states.map((state) => state.announcedPriceFrom?.toString() ?? null)}::timestamptz[]
+    ) as c(id, price_id, scheduled_price_id, announced_price_id, announced_price_from) join price on price.id = c.price_id
     where s.id = c.id
   `.execute(tx.getKysely());
 }
@@ -196,6 +231,9 @@ export interface SubscriptionSnapshot {
   current_period_start: string | null;
   current_period_end: string | null;
   cancel_at_period_end: boolean;
+  /** Left out where none is to come. */
+  scheduled_price_id?: string;
+  announced_price_id?: string;
 }
 
 /** The snapshot of a state. */
@@ -208,5 +246,7 @@ export function snapshot(state: SubscriptionState): SubscriptionSnapshot {
     current_period_start: state.currentPeriodStart?.toString() ?? null,
     current_period_end: state.currentPeriodEnd?.toString() ?? null,
     cancel_at_period_end: state.cancelAtPeriodEnd,
+    ...(state.scheduledPriceId !== null && { scheduled_price_id: state.scheduledPriceId }),
+    ...(state.announcedPriceId !== null && { announced_price_id: state.announcedPriceId }),
   };
 }

@@ -29,6 +29,13 @@ export interface SubscriptionState {
   /** The payment that is being taken; while it is set no other one is begun. */
   readonly openPaymentId: string | null;
   readonly cancelAtPeriodEnd: boolean;
+  /** Money of it is disputed: nothing is charged until that is decided for us, and it ends with its period. */
+  readonly renewalBlocked: boolean;
+  /** The price that applies from the end of the current period on (T22). */
+  readonly scheduledPriceId: string | null;
+  /** The price that was announced for the present one: for the first cycle that is due at `announcedPriceFrom` or later. */
+  readonly announcedPriceId: string | null;
+  readonly announcedPriceFrom: Temporal.Instant | null;
   /** Given by an operator: it costs nothing and ends with its period. */
   readonly complimentary: boolean;
   readonly graceUntil: Temporal.Instant | null;
@@ -61,6 +68,10 @@ export const SubscriptionSchema = defineEntity({
     paymentMethodId: p.uuid().strictNullable(),
     openPaymentId: p.uuid().strictNullable(),
     cancelAtPeriodEnd: p.boolean().default(false),
+    renewalBlocked: p.boolean().default(false),
+    scheduledPriceId: p.uuid().strictNullable(),
+    announcedPriceId: p.uuid().strictNullable(),
+    announcedPriceFrom: instant().strictNullable(),
     complimentary: p.boolean().default(false),
     graceUntil: instant().strictNullable(),
     dunningEndsAt: instant().strictNullable(),

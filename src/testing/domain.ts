@@ -1,7 +1,10 @@
 import { pino } from 'pino';
 import { openDatabase, type MikroORM } from '../db/orm.ts';
 import { entities } from '../entities.ts';
+import type { PaymentProvider } from '../payments/provider.ts';
 import { createSandboxProvider } from '../payments/providers/sandbox/sandbox-provider.ts';
+import { createStripeProvider } from '../payments/providers/stripe/stripe-provider.ts';
+import { createYookassaProvider } from '../payments/providers/yookassa/yookassa-provider.ts';
 import type { SubscribeContext } from '../subscriptions/subscribe.ts';
 import type { World } from './world.ts';
 
@@ -15,8 +18,7 @@ export interface Domain {
 /** Opens the domain of a world; its service may be stopped meanwhile. */
 export async function openDomain(world: World): Promise<Domain> {
   const orm = await openDatabase({ url: world.databaseUrl, entities });
-  const { url: baseUrl, apiKey, webhookSecret } = world.paymentSystem;
-  const provider = createSandboxProvider({ baseUrl, apiKey, webhookSecrets: [webhookSecret] });
+  const provider = providerOf(world);
   const ctx: SubscribeContext = {
     em: orm.em,
     actor: { kind: 'system', id: 'test' },
@@ -24,10 +26,30 @@ export async function openDomain(world: World): Promise<Domain> {
     traceparent: '',
     wake: () => undefined,
     providers: new Map([[provider.name, provider]]),
-    defaultProvider: provider.name,
+    providerOfCurrency: new Map(),
     leaseMarginHours: 72,
     billingTimeZone: 'UTC',
     secret: 'a secret of the tests',
   };
   return { orm, ctx, stop: () => orm.close(true) };
+}
+
+/** The same as the service of the world has. */
+function providerOf({ providerName, provider }: World): PaymentProvider {
+  const { url, apiKey, webhookSecret } = provider;
+  const [webhookSecrets, returnUrl] = [[webhookSecret], 'https://cinema.example/account'];
+  switch (providerName) {
+    case 'sandbox':
+      return createSandboxProvider({ baseUrl: url, apiKey, webhookSecrets });
+    case 'stripe':
+      return createStripeProvider({ baseUrl: url, apiKey, webhookSecrets, returnUrl, account: 'acct_double' });
+    case 'yookassa':
+      return createYookassaProvider({
+        baseUrl: `${url}/v3`,
+        shopId: '100500',
+        secretKey: apiKey,
+        returnUrl,
+        noticeAddresses: ['127.0.0.1'],
+      });
+  }
 }

@@ -10,17 +10,18 @@ const program = join(import.meta.dirname, '../local/start.ts');
 const readyMaxMs = 90_000;
 
 export interface LocalSystem extends RunningFile {
+  readonly dataDir: string;
   /** The payment system's own answer to a GET. */
   ledger(path: string): Promise<unknown>;
   stop(): Promise<void>;
 }
 
 /** `npm start` in a folder of its own on free ports, with its demo data; it ends with this process. */
-export async function startLocalSystem(): Promise<LocalSystem> {
+export async function startLocalSystem(more: Record<string, string> = {}): Promise<LocalSystem> {
   const dataDir = mkdtempSync(join(tmpdir(), 'system-'));
   const { npm_lifecycle_event: _, ...env } = process.env;
   const child = spawn(process.execPath, [program], {
-    env: { ...env, BILLING_DATA_DIR: dataDir, BILLING_PORT: '0', BILLING_GRPC_PORT: '0' },
+    env: { ...env, ...more, BILLING_DATA_DIR: dataDir, BILLING_PORT: '0', BILLING_GRPC_PORT: '0' },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   process.once('exit', () => child.kill('SIGKILL'));
@@ -32,6 +33,7 @@ export async function startLocalSystem(): Promise<LocalSystem> {
   const { paymentApiKey } = JSON.parse(readFileSync(running.secretsFile, 'utf8')) as { paymentApiKey: string };
   return {
     ...running,
+    dataDir,
     async ledger(path) {
       const headers = { authorization: `Bearer ${paymentApiKey}` };
       return (await fetch(`${running.paymentSystemUrl}${path}`, { headers })).json();

@@ -25,9 +25,16 @@ export interface PaymentSystemOptions {
   port?: number;
 }
 
-/** One for each charge to come, and what is done to every webhook. */
+export interface ScriptedStep {
+  outcome: ScriptStep['outcome'];
+  times?: number;
+  delay_ms?: number;
+}
+
+/** One for each charge and refund to come, and what is done to every webhook. */
 export interface CustomerScript {
-  charges: { outcome: ScriptStep['outcome']; times?: number; delay_ms?: number }[];
+  charges: ScriptedStep[];
+  refunds: ScriptedStep[];
   webhooks: WebhookFault | null;
 }
 
@@ -47,6 +54,10 @@ export interface TestPaymentSystem {
   confirm(actionUrl: string, action?: 'confirm' | 'refuse'): Promise<Response>;
   /** Replaces what is still to be played for a customer (Auth's user id); without more, its cards decide again. */
   script(customerReference: string, script: Partial<CustomerScript>): Promise<void>;
+  /** A cardholder disputes a payment, and the bank takes its money back; gives the dispute's id. */
+  dispute(paymentId: string): Promise<string>;
+  /** The bank decides. */
+  closeDispute(disputeId: string, outcome: 'won' | 'lost'): Promise<void>;
   /** Seeded random faults of charges and webhooks, for everybody, until null ends them. */
   randomFaults(seed: number | null): Promise<void>;
   /** Sets its business clock; an earlier `now` leaves the time as it is. All that became due is under way then. */
@@ -133,6 +144,8 @@ function callsOf(url: string, apiKey: string): Calls {
     confirm: (actionUrl, action = 'confirm') =>
       fetch(actionUrl, { method: 'POST', body: new URLSearchParams({ action }) }),
     script: (customerReference, script) => call(`/v1/scripts/${encodeURIComponent(customerReference)}`, script, 'PUT'),
+    dispute: async (payment) => (await call<{ id: string }>('/v1/disputes', { payment })).id,
+    closeDispute: (disputeId, outcome) => call(`/v1/disputes/${disputeId}/close`, { outcome }),
     randomFaults: (seed) => call('/v1/faults', { seed }, 'PUT'),
     setClock: (now, running) => call('/v1/test_clock', { now: now.toString(), running }),
     clock: () => call('/v1/test_clock'),

@@ -11,9 +11,11 @@ import { PlanService } from '@cinema-billing/gen/billing/v1/plan_service_pb.ts';
 import { SubscriptionService } from '@cinema-billing/gen/billing/v1/subscription_service_pb.ts';
 import { grpcClient } from '../cli/grpc-client.ts';
 import { plantPlans as plantPlansOfDemo } from '../local/demo-data.ts';
+import { localPaymentSystems, type LocalProvider } from '../local/payment-systems.ts';
 import { startAuthDouble, type TestAuthDouble } from './auth-double.ts';
 import { createTestDatabase } from './database.ts';
 import { startTestNats, type TestNats } from './nats.ts';
+import { startDoubleProcess, type TestProvider } from './double.ts';
 import { startPaymentSystem, type TestPaymentSystem } from './payment-system.ts';
 import { startService, type TestService } from './service.ts';
 import { waitUntil } from './wait-until.ts';
@@ -26,7 +28,11 @@ export interface World {
   readonly databaseUrl: string;
   readonly nats: TestNats;
   readonly auth: TestAuthDouble;
+  /** The sandbox payment system; throws in a world that charges through a double. */
   readonly paymentSystem: TestPaymentSystem;
+  /** What the service charges through, the sandbox payment system or a double. */
+  readonly provider: TestProvider;
+  readonly providerName: LocalProvider;
   /** Between the payment system and the replica that was started last. */
   readonly webhooks: WebhookGate;
   /** The replica that was started first; `startReplica` adds others. */
@@ -37,8 +43,11 @@ export interface World {
   query(text: string, values?: unknown[]): Promise<Row[]>;
   startReplica(env?: Record<string, string>): Promise<TestService>;
   clients(service?: TestService): ReturnType<typeof clientsOf>;
-  /** A viewer who has paid, with a card of the payment system's list. */
-  subscriber(card?: string): Promise<{ userId: string; subscriptionId: string; token: string }>;
+  /** A viewer who has paid, or saved a method for a trial, with a card of the payment system's list. */
+  subscriber(
+    card?: string,
+    more?: { withTrial?: boolean },
+  ): Promise<{ userId: string; subscriptionId: string; token: string }>;
   /** Moves the business clock and waits until all that was due on the way is done. */
   advance(span: { days?: number; hours?: number }): Promise<void>;
   stop(): Promise<void>;
@@ -48,6 +57,8 @@ export interface WorldOptions {
   /** Where the business clock stands at the start; it only moves when the test moves it. */
   at?: string;
   env?: Record<string, string>;
+  /** What the service charges through; the sandbox when left out. */
+  provider?: LocalProvider;
   /** The plans that `npm start` sells, instead of the two of the tests. */
   demoPlans?: boolean;
 }
@@ -66,7 +77,11 @@ export async function startWorld(options: WorldOptions = {}): Promise<World> {
   const nats = await startTestNats();
   const auth = await startAuthDouble({ natsUrl: nats.url });
   const webhooks = await startWebhookGate();
-  const paymentSystem = await startPaymentSystem({ webhookUrl: webhooks.url });
+  const providerName = options.provider ?? 'sandbox';
+  const sandbox = providerName === 'sandbox' ? await startPaymentSystem({ webhookUrl: webhooks.url }) : undefined;
+  const double =
+    providerName === 'sandbox' ? undefined : await startDoubleProcess(providerName, { webhookUrl: webhooks.url });
+  const provider = sandbox ?? double!;
   const env = {
     BILLING_PORT: '0',
     BILLING_GRPC_PORT: '0',
@@ -76,35 +91,37 @@ export async function startWorld(options: WorldOptions = {}): Promise<World> {
     BILLING_AUTH_ISSUER: auth.issuer,
     BILLING_AUTH_AUDIENCE: auth.audience,
     BILLING_SECRET: 'a secret of the tests',
-    PAYMENT_PROVIDER: 'sandbox',
-    SANDBOX_PAYMENT_URL: paymentSystem.url,
-    SANDBOX_PAYMENT_API_KEY: paymentSystem.apiKey,
-    SANDBOX_PAYMENT_WEBHOOK_SECRET: paymentSystem.webhookSecret,
+    ...localPaymentSystems[providerName].serviceEnv({ ...provider, returnUrl: 'https://cinema.example/account' }),
     ...options.env,
   };
   const replicas: TestService[] = [];
   const startReplica = async (more: Record<string, string> = {}) => {
     const replica = await startService({ ...env, ...more });
     replicas.push(replica);
-    webhooks.target = `${replica.httpUrl}/v1/webhooks/sandbox`;
+    webhooks.target = `${replica.httpUrl}/v1/webhooks/${providerName}`;
     return replica;
   };
   const world: World = {
     databaseUrl: database.url,
     nats,
     auth,
-    paymentSystem,
+    get paymentSystem() {
+      if (sandbox === undefined) throw new Error(`this world charges through the double of ${providerName}`);
+      return sandbox;
+    },
+    provider,
+    providerName,
     prices,
     query,
     webhooks,
     service: await startReplica(),
     startReplica: (more) => startReplica(more),
     clients: (service = world.service) => clientsOf(service),
-    subscriber: (card) => takeOut(world, card),
+    subscriber: (card, more) => takeOut(world, card, more),
     advance: (span) => advance(world, span),
     async stop() {
       await Promise.all(replicas.map((replica) => replica.stop()));
-      await Promise.all([paymentSystem.stop(), auth.stop(), sql.end(), webhooks.stop()]);
+      await Promise.all([provider.stop(), auth.stop(), sql.end(), webhooks.stop()]);
       await nats.remove();
       await database.drop();
     },
@@ -158,19 +175,20 @@ async function plantDemoPlans(databaseUrl: string, query: World['query']): Promi
 async function takeOut(
   world: World,
   card?: string,
+  more: { withTrial?: boolean } = {},
 ): Promise<{ userId: string; subscriptionId: string; token: string }> {
   const userId = randomUUID();
   const token = await world.auth.token({ sub: userId });
   const { subscriptions } = world.clients();
   const { subscription, checkout } = await subscriptions.subscribe(
-    { requestId: randomUUID(), priceId: world.prices.basic },
+    { requestId: randomUUID(), priceId: world.prices.basic, ...more },
     { token },
   );
-  await world.paymentSystem.pay(checkout!.url, card);
+  await world.provider.pay(checkout!.url, card);
   const subscriptionId = subscription!.id;
   await waitUntil('the payment activates the subscription', async () => {
     const [row] = await world.query(`select status from subscription where id = $1`, [subscriptionId]);
-    return row?.['status'] === 'ACTIVE';
+    return row?.['status'] !== 'INCOMPLETE';
   });
   subscriptions.close();
   return { userId, subscriptionId, token };

@@ -21,6 +21,8 @@ test.before(async () => {
         cancelSubscription: answer,
         resumeSubscription: answer,
         retryPayment: answer,
+        changePlan: answer,
+        previewPlanChange: answer,
         listPayments: answer,
       });
     },

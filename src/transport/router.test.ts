@@ -61,6 +61,8 @@ test('reads the access rules from the contracts', (t) => {
     cancelSubscription: answer,
     resumeSubscription: answer,
     retryPayment: answer,
+    changePlan: answer,
+    previewPlanChange: answer,
     listPayments: answer,
   });
   const rules = new Map(router.methods.map(({ name, access }) => [name, access]));

@@ -6,6 +6,7 @@ import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2"
 import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Money } from "./money_pb.ts";
 import { file_billing_v1_money } from "./money_pb.ts";
+import { file_buf_validate_validate } from "../../buf/validate/validate_pb.ts";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
@@ -14,7 +15,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file billing/v1/payment.proto.
  */
 export const file_billing_v1_payment: GenFile = /*@__PURE__*/
-  fileDesc("ChhiaWxsaW5nL3YxL3BheW1lbnQucHJvdG8SCmJpbGxpbmcudjEiiAMKB1BheW1lbnQSCgoCaWQYASABKAkSFwoPc3Vic2NyaXB0aW9uX2lkGAIgASgJEg8KB3B1cnBvc2UYAyABKAkSIQoGYW1vdW50GAQgASgLMhEuYmlsbGluZy52MS5Nb25leRIjCghyZWZ1bmRlZBgFIAEoCzIRLmJpbGxpbmcudjEuTW9uZXkSKQoGc3RhdHVzGAYgASgOMhkuYmlsbGluZy52MS5QYXltZW50U3RhdHVzEjAKDHBlcmlvZF9zdGFydBgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKcGVyaW9kX2VuZBgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKY3JlYXRlZF9hdBgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKc2V0dGxlZF9hdBgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEgoKYWN0aW9uX3VybBgLIAEoCSKkAQoNUGF5bWVudE1ldGhvZBIKCgJpZBgBIAEoCRINCgVicmFuZBgCIAEoCRINCgVsYXN0NBgDIAEoCRIUCgxleHBpcnlfbW9udGgYBCABKAUSEwoLZXhwaXJ5X3llYXIYBSABKAUSDgoGaW5fdXNlGAYgASgIEi4KCmNyZWF0ZWRfYXQYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIkcKCENoZWNrb3V0EgsKA3VybBgBIAEoCRIuCgpleHBpcmVzX2F0GAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCqCAQoNUGF5bWVudFN0YXR1cxIeChpQQVlNRU5UX1NUQVRVU19VTlNQRUNJRklFRBAAEhoKFlBBWU1FTlRfU1RBVFVTX1BFTkRJTkcQARIcChhQQVlNRU5UX1NUQVRVU19TVUNDRUVERUQQAhIXChNQQVlNRU5UX1NUQVRVU19WT0lEEANiBnByb3RvMw", [file_billing_v1_money, file_google_protobuf_timestamp]);
+  fileDesc("ChhiaWxsaW5nL3YxL3BheW1lbnQucHJvdG8SCmJpbGxpbmcudjEiiAMKB1BheW1lbnQSCgoCaWQYASABKAkSFwoPc3Vic2NyaXB0aW9uX2lkGAIgASgJEg8KB3B1cnBvc2UYAyABKAkSIQoGYW1vdW50GAQgASgLMhEuYmlsbGluZy52MS5Nb25leRIjCghyZWZ1bmRlZBgFIAEoCzIRLmJpbGxpbmcudjEuTW9uZXkSKQoGc3RhdHVzGAYgASgOMhkuYmlsbGluZy52MS5QYXltZW50U3RhdHVzEjAKDHBlcmlvZF9zdGFydBgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKcGVyaW9kX2VuZBgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKY3JlYXRlZF9hdBgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKc2V0dGxlZF9hdBgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEgoKYWN0aW9uX3VybBgLIAEoCSLvAQoNUGF5bWVudE1ldGhvZBIKCgJpZBgBIAEoCRINCgVicmFuZBgCIAEoCRINCgVsYXN0NBgDIAEoCRIUCgxleHBpcnlfbW9udGgYBCABKAUSEwoLZXhwaXJ5X3llYXIYBSABKAUSDgoGaW5fdXNlGAYgASgIEi4KCmNyZWF0ZWRfYXQYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhcKD2NvbnNlbnRfdmVyc2lvbhgIIAEoCRIwCgxjb25zZW50ZWRfYXQYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIlkKB0NvbnNlbnQSHwoMdGV4dF92ZXJzaW9uGAEgASgJQgm6SAZyBBABGEASLQoKaXBfYWRkcmVzcxgCIAEoCUIZukgWchQYLTIQXlswLTlhLWZBLUYuOl0qJCJHCghDaGVja291dBILCgN1cmwYASABKAkSLgoKZXhwaXJlc19hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAqggEKDVBheW1lbnRTdGF0dXMSHgoaUEFZTUVOVF9TVEFUVVNfVU5TUEVDSUZJRUQQABIaChZQQVlNRU5UX1NUQVRVU19QRU5ESU5HEAESHAoYUEFZTUVOVF9TVEFUVVNfU1VDQ0VFREVEEAISFwoTUEFZTUVOVF9TVEFUVVNfVk9JRBADYgZwcm90bzM", [file_billing_v1_money, file_buf_validate_validate, file_google_protobuf_timestamp]);
 
 /**
  * Money owed for one purpose of one subscription.
@@ -37,7 +38,7 @@ export type Payment = Message<"billing.v1.Payment"> & {
   subscriptionId: string;
 
   /**
-   * `initial`, or `cycle:<n>` for the renewal of that cycle.
+   * `initial`, `cycle:<n>` for the renewal of that cycle, or `change:<id>` for a change of plan.
    *
    * @generated from field: string purpose = 3;
    */
@@ -161,6 +162,20 @@ export type PaymentMethod = Message<"billing.v1.PaymentMethod"> & {
    * @generated from field: google.protobuf.Timestamp created_at = 7;
    */
   createdAt?: Timestamp | undefined;
+
+  /**
+   * Which text about recurring payments the viewer agreed to when it was saved; empty where nobody told us.
+   *
+   * @generated from field: string consent_version = 8;
+   */
+  consentVersion: string;
+
+  /**
+   * When.
+   *
+   * @generated from field: google.protobuf.Timestamp consented_at = 9;
+   */
+  consentedAt?: Timestamp | undefined;
 };
 
 /**
@@ -169,6 +184,34 @@ export type PaymentMethod = Message<"billing.v1.PaymentMethod"> & {
  */
 export const PaymentMethodSchema: GenMessage<PaymentMethod> = /*@__PURE__*/
   messageDesc(file_billing_v1_payment, 1);
+
+/**
+ * That the viewer agreed to recurring payments.
+ *
+ * @generated from message billing.v1.Consent
+ */
+export type Consent = Message<"billing.v1.Consent"> & {
+  /**
+   * Which version of the text it was.
+   *
+   * @generated from field: string text_version = 1;
+   */
+  textVersion: string;
+
+  /**
+   * The viewer's network address, from a service that asks for a viewer; otherwise it is the call's own.
+   *
+   * @generated from field: string ip_address = 2;
+   */
+  ipAddress: string;
+};
+
+/**
+ * Describes the message billing.v1.Consent.
+ * Use `create(ConsentSchema)` to create a new message.
+ */
+export const ConsentSchema: GenMessage<Consent> = /*@__PURE__*/
+  messageDesc(file_billing_v1_payment, 2);
 
 /**
  * The payment system's page, for a payment or for saving a method.
@@ -196,7 +239,7 @@ export type Checkout = Message<"billing.v1.Checkout"> & {
  * Use `create(CheckoutSchema)` to create a new message.
  */
 export const CheckoutSchema: GenMessage<Checkout> = /*@__PURE__*/
-  messageDesc(file_billing_v1_payment, 2);
+  messageDesc(file_billing_v1_payment, 3);
 
 /**
  * Whether money that is owed was taken.

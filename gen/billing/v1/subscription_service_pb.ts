@@ -7,18 +7,237 @@ import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf
 import { file_billing_options_v1_access } from "../options/v1/access_pb.ts";
 import type { Money } from "./money_pb.ts";
 import { file_billing_v1_money } from "./money_pb.ts";
-import type { Checkout, Payment } from "./payment_pb.ts";
+import type { Checkout, Consent, Payment } from "./payment_pb.ts";
 import { file_billing_v1_payment } from "./payment_pb.ts";
 import type { Subscription, SubscriptionEvent } from "./subscription_pb.ts";
 import { file_billing_v1_subscription } from "./subscription_pb.ts";
 import { file_buf_validate_validate } from "../../buf/validate/validate_pb.ts";
+import type { Timestamp } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
 /**
  * Describes the file billing/v1/subscription_service.proto.
  */
 export const file_billing_v1_subscription_service: GenFile = /*@__PURE__*/
-  fileDesc("CiViaWxsaW5nL3YxL3N1YnNjcmlwdGlvbl9zZXJ2aWNlLnByb3RvEgpiaWxsaW5nLnYxIlYKE1JldHJ5UGF5bWVudFJlcXVlc3QSHAoKcmVxdWVzdF9pZBgBIAEoCUIIukgFcgOwAQESIQoPc3Vic2NyaXB0aW9uX2lkGAIgASgJQgi6SAVyA7ABASJGChRSZXRyeVBheW1lbnRSZXNwb25zZRIuCgxzdWJzY3JpcHRpb24YASABKAsyGC5iaWxsaW5nLnYxLlN1YnNjcmlwdGlvbiKjAQoTTGlzdFBheW1lbnRzUmVxdWVzdBJPCgd1c2VyX2lkGAEgASgJQj66SDtyOTI3XihbMC05YS1mQS1GXXs4fSgtWzAtOWEtZkEtRl17NH0pezN9LVswLTlhLWZBLUZdezEyfSk/JBIdCglwYWdlX3NpemUYAiABKAVCCrpIBxoFGPQDKAASHAoKcGFnZV90b2tlbhgDIAEoCUIIukgFcgMYgAQiVgoUTGlzdFBheW1lbnRzUmVzcG9uc2USJQoIcGF5bWVudHMYASADKAsyEy5iaWxsaW5nLnYxLlBheW1lbnQSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIuQBChBTdWJzY3JpYmVSZXF1ZXN0EhwKCnJlcXVlc3RfaWQYASABKAlCCLpIBXIDsAEBEhoKCHByaWNlX2lkGAIgASgJQgi6SAVyA7ABARJPCgd1c2VyX2lkGAMgASgJQj66SDtyOTI3XihbMC05YS1mQS1GXXs4fSgtWzAtOWEtZkEtRl17NH0pezN9LVswLTlhLWZBLUZdezEyfSk/JBIxCgpyZXR1cm5fdXJsGAQgASgJQh26SBpyGBiAEDITXihodHRwcz86Ly9bXiBdKyk/JBISCgp3aXRoX3RyaWFsGAUgASgIImsKEVN1YnNjcmliZVJlc3BvbnNlEi4KDHN1YnNjcmlwdGlvbhgBIAEoCzIYLmJpbGxpbmcudjEuU3Vic2NyaXB0aW9uEiYKCGNoZWNrb3V0GAIgASgLMhQuYmlsbGluZy52MS5DaGVja291dCI7ChZHZXRTdWJzY3JpcHRpb25SZXF1ZXN0EiEKD3N1YnNjcmlwdGlvbl9pZBgBIAEoCUIIukgFcgOwAQEiSQoXR2V0U3Vic2NyaXB0aW9uUmVzcG9uc2USLgoMc3Vic2NyaXB0aW9uGAEgASgLMhguYmlsbGluZy52MS5TdWJzY3JpcHRpb24iqAEKGExpc3RTdWJzY3JpcHRpb25zUmVxdWVzdBJPCgd1c2VyX2lkGAEgASgJQj66SDtyOTI3XihbMC05YS1mQS1GXXs4fSgtWzAtOWEtZkEtRl17NH0pezN9LVswLTlhLWZBLUZdezEyfSk/JBIdCglwYWdlX3NpemUYAiABKAVCCrpIBxoFGPQDKAASHAoKcGFnZV90b2tlbhgDIAEoCUIIukgFcgMYgAQiZQoZTGlzdFN1YnNjcmlwdGlvbnNSZXNwb25zZRIvCg1zdWJzY3JpcHRpb25zGAEgAygLMhguYmlsbGluZy52MS5TdWJzY3JpcHRpb24SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIn8KHUxpc3RTdWJzY3JpcHRpb25FdmVudHNSZXF1ZXN0EiEKD3N1YnNjcmlwdGlvbl9pZBgBIAEoCUIIukgFcgOwAQESHQoJcGFnZV9zaXplGAIgASgFQgq6SAcaBRj0AygAEhwKCnBhZ2VfdG9rZW4YAyABKAlCCLpIBXIDGIAEImgKHkxpc3RTdWJzY3JpcHRpb25FdmVudHNSZXNwb25zZRItCgZldmVudHMYASADKAsyHS5iaWxsaW5nLnYxLlN1YnNjcmlwdGlvbkV2ZW50EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSKwAQoZQ2FuY2VsU3Vic2NyaXB0aW9uUmVxdWVzdBIcCgpyZXF1ZXN0X2lkGAEgASgJQgi6SAVyA7ABARIhCg9zdWJzY3JpcHRpb25faWQYAiABKAlCCLpIBXIDsAEBEjgKCWVmZmVjdGl2ZRgDIAEoDjIbLmJpbGxpbmcudjEuQ2FuY2VsRWZmZWN0aXZlQgi6SAWCAQIQARIYCgZyZWFzb24YBCABKAlCCLpIBXIDGIACIm8KGkNhbmNlbFN1YnNjcmlwdGlvblJlc3BvbnNlEi4KDHN1YnNjcmlwdGlvbhgBIAEoCzIYLmJpbGxpbmcudjEuU3Vic2NyaXB0aW9uEiEKBnJlZnVuZBgCIAEoCzIRLmJpbGxpbmcudjEuTW9uZXkiXAoZUmVzdW1lU3Vic2NyaXB0aW9uUmVxdWVzdBIcCgpyZXF1ZXN0X2lkGAEgASgJQgi6SAVyA7ABARIhCg9zdWJzY3JpcHRpb25faWQYAiABKAlCCLpIBXIDsAEBIkwKGlJlc3VtZVN1YnNjcmlwdGlvblJlc3BvbnNlEi4KDHN1YnNjcmlwdGlvbhgBIAEoCzIYLmJpbGxpbmcudjEuU3Vic2NyaXB0aW9uKnEKD0NhbmNlbEVmZmVjdGl2ZRIgChxDQU5DRUxfRUZGRUNUSVZFX1VOU1BFQ0lGSUVEEAASIgoeQ0FOQ0VMX0VGRkVDVElWRV9BVF9QRVJJT0RfRU5EEAESGAoUQ0FOQ0VMX0VGRkVDVElWRV9OT1cQAjL9BwoTU3Vic2NyaXB0aW9uU2VydmljZRJfCglTdWJzY3JpYmUSHC5iaWxsaW5nLnYxLlN1YnNjcmliZVJlcXVlc3QaHS5iaWxsaW5nLnYxLlN1YnNjcmliZVJlc3BvbnNlIhWKtRgREAEaDWJpbGxpbmcud3JpdGUSggEKD0dldFN1YnNjcmlwdGlvbhIiLmJpbGxpbmcudjEuR2V0U3Vic2NyaXB0aW9uUmVxdWVzdBojLmJpbGxpbmcudjEuR2V0U3Vic2NyaXB0aW9uUmVzcG9uc2UiJpACAYq1GB8QARoMYmlsbGluZy5yZWFkGg1iaWxsaW5nLndyaXRlEogBChFMaXN0U3Vic2NyaXB0aW9ucxIkLmJpbGxpbmcudjEuTGlzdFN1YnNjcmlwdGlvbnNSZXF1ZXN0GiUuYmlsbGluZy52MS5MaXN0U3Vic2NyaXB0aW9uc1Jlc3BvbnNlIiaQAgGKtRgfEAEaDGJpbGxpbmcucmVhZBoNYmlsbGluZy53cml0ZRKXAQoWTGlzdFN1YnNjcmlwdGlvbkV2ZW50cxIpLmJpbGxpbmcudjEuTGlzdFN1YnNjcmlwdGlvbkV2ZW50c1JlcXVlc3QaKi5iaWxsaW5nLnYxLkxpc3RTdWJzY3JpcHRpb25FdmVudHNSZXNwb25zZSImkAIBirUYHxABGgxiaWxsaW5nLnJlYWQaDWJpbGxpbmcud3JpdGUSegoSQ2FuY2VsU3Vic2NyaXB0aW9uEiUuYmlsbGluZy52MS5DYW5jZWxTdWJzY3JpcHRpb25SZXF1ZXN0GiYuYmlsbGluZy52MS5DYW5jZWxTdWJzY3JpcHRpb25SZXNwb25zZSIVirUYERABGg1iaWxsaW5nLndyaXRlEnoKElJlc3VtZVN1YnNjcmlwdGlvbhIlLmJpbGxpbmcudjEuUmVzdW1lU3Vic2NyaXB0aW9uUmVxdWVzdBomLmJpbGxpbmcudjEuUmVzdW1lU3Vic2NyaXB0aW9uUmVzcG9uc2UiFYq1GBEQARoNYmlsbGluZy53cml0ZRJoCgxSZXRyeVBheW1lbnQSHy5iaWxsaW5nLnYxLlJldHJ5UGF5bWVudFJlcXVlc3QaIC5iaWxsaW5nLnYxLlJldHJ5UGF5bWVudFJlc3BvbnNlIhWKtRgREAEaDWJpbGxpbmcud3JpdGUSeQoMTGlzdFBheW1lbnRzEh8uYmlsbGluZy52MS5MaXN0UGF5bWVudHNSZXF1ZXN0GiAuYmlsbGluZy52MS5MaXN0UGF5bWVudHNSZXNwb25zZSImkAIBirUYHxABGgxiaWxsaW5nLnJlYWQaDWJpbGxpbmcud3JpdGViBnByb3RvMw", [file_billing_options_v1_access, file_billing_v1_money, file_billing_v1_payment, file_billing_v1_subscription, file_buf_validate_validate]);
+  fileDesc("CiViaWxsaW5nL3YxL3N1YnNjcmlwdGlvbl9zZXJ2aWNlLnByb3RvEgpiaWxsaW5nLnYxIp4DCgpQbGFuQ2hhbmdlEiwKBnRpbWluZxgBIAEoDjIcLmJpbGxpbmcudjEuUGxhbkNoYW5nZVRpbWluZxIwCgxlZmZlY3RpdmVfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiEKBmNyZWRpdBgDIAEoCzIRLmJpbGxpbmcudjEuTW9uZXkSIQoGY2hhcmdlGAQgASgLMhEuYmlsbGluZy52MS5Nb25leRIeCgNkdWUYBSABKAsyES5iaWxsaW5nLnYxLk1vbmV5EjAKDHByb3JhdGlvbl9hdBgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASOAoUY3VycmVudF9wZXJpb2Rfc3RhcnQYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjYKEmN1cnJlbnRfcGVyaW9kX2VuZBgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASJgoLbmV4dF9jaGFyZ2UYCSABKAsyES5iaWxsaW5nLnYxLk1vbmV5IlkKGFByZXZpZXdQbGFuQ2hhbmdlUmVxdWVzdBIhCg9zdWJzY3JpcHRpb25faWQYASABKAlCCLpIBXIDsAEBEhoKCHByaWNlX2lkGAIgASgJQgi6SAVyA7ABASJDChlQcmV2aWV3UGxhbkNoYW5nZVJlc3BvbnNlEiYKBmNoYW5nZRgBIAEoCzIWLmJpbGxpbmcudjEuUGxhbkNoYW5nZSKiAQoRQ2hhbmdlUGxhblJlcXVlc3QSHAoKcmVxdWVzdF9pZBgBIAEoCUIIukgFcgOwAQESIQoPc3Vic2NyaXB0aW9uX2lkGAIgASgJQgi6SAVyA7ABARIaCghwcmljZV9pZBgDIAEoCUIIukgFcgOwAQESMAoMcHJvcmF0aW9uX2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCLGAQoSQ2hhbmdlUGxhblJlc3BvbnNlEi4KDHN1YnNjcmlwdGlvbhgBIAEoCzIYLmJpbGxpbmcudjEuU3Vic2NyaXB0aW9uEiYKBmNoYW5nZRgCIAEoCzIWLmJpbGxpbmcudjEuUGxhbkNoYW5nZRIuCgdvdXRjb21lGAMgASgOMh0uYmlsbGluZy52MS5QbGFuQ2hhbmdlT3V0Y29tZRISCgphY3Rpb25fdXJsGAQgASgJEhQKDGRlY2xpbmVfY29kZRgFIAEoCSJWChNSZXRyeVBheW1lbnRSZXF1ZXN0EhwKCnJlcXVlc3RfaWQYASABKAlCCLpIBXIDsAEBEiEKD3N1YnNjcmlwdGlvbl9pZBgCIAEoCUIIukgFcgOwAQEiRgoUUmV0cnlQYXltZW50UmVzcG9uc2USLgoMc3Vic2NyaXB0aW9uGAEgASgLMhguYmlsbGluZy52MS5TdWJzY3JpcHRpb24iowEKE0xpc3RQYXltZW50c1JlcXVlc3QSTwoHdXNlcl9pZBgBIAEoCUI+ukg7cjkyN14oWzAtOWEtZkEtRl17OH0oLVswLTlhLWZBLUZdezR9KXszfS1bMC05YS1mQS1GXXsxMn0pPyQSHQoJcGFnZV9zaXplGAIgASgFQgq6SAcaBRj0AygAEhwKCnBhZ2VfdG9rZW4YAyABKAlCCLpIBXIDGIAEIlYKFExpc3RQYXltZW50c1Jlc3BvbnNlEiUKCHBheW1lbnRzGAEgAygLMhMuYmlsbGluZy52MS5QYXltZW50EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSLCAgoQU3Vic2NyaWJlUmVxdWVzdBIcCgpyZXF1ZXN0X2lkGAEgASgJQgi6SAVyA7ABARIaCghwcmljZV9pZBgCIAEoCUIIukgFcgOwAQESTwoHdXNlcl9pZBgDIAEoCUI+ukg7cjkyN14oWzAtOWEtZkEtRl17OH0oLVswLTlhLWZBLUZdezR9KXszfS1bMC05YS1mQS1GXXsxMn0pPyQSMQoKcmV0dXJuX3VybBgEIAEoCUIdukgachgYgBAyE14oaHR0cHM/Oi8vW14gXSspPyQSEgoKd2l0aF90cmlhbBgFIAEoCBI2CgVlbWFpbBgKIAEoCUInukgkciIY/gEyHV4oW15AIF17MSw2NH1AW15AIF17MSwxODl9KT8kEiQKB2NvbnNlbnQYCyABKAsyEy5iaWxsaW5nLnYxLkNvbnNlbnQiawoRU3Vic2NyaWJlUmVzcG9uc2USLgoMc3Vic2NyaXB0aW9uGAEgASgLMhguYmlsbGluZy52MS5TdWJzY3JpcHRpb24SJgoIY2hlY2tvdXQYAiABKAsyFC5iaWxsaW5nLnYxLkNoZWNrb3V0IjsKFkdldFN1YnNjcmlwdGlvblJlcXVlc3QSIQoPc3Vic2NyaXB0aW9uX2lkGAEgASgJQgi6SAVyA7ABASJJChdHZXRTdWJzY3JpcHRpb25SZXNwb25zZRIuCgxzdWJzY3JpcHRpb24YASABKAsyGC5iaWxsaW5nLnYxLlN1YnNjcmlwdGlvbiKoAQoYTGlzdFN1YnNjcmlwdGlvbnNSZXF1ZXN0Ek8KB3VzZXJfaWQYASABKAlCPrpIO3I5MjdeKFswLTlhLWZBLUZdezh9KC1bMC05YS1mQS1GXXs0fSl7M30tWzAtOWEtZkEtRl17MTJ9KT8kEh0KCXBhZ2Vfc2l6ZRgCIAEoBUIKukgHGgUY9AMoABIcCgpwYWdlX3Rva2VuGAMgASgJQgi6SAVyAxiABCJlChlMaXN0U3Vic2NyaXB0aW9uc1Jlc3BvbnNlEi8KDXN1YnNjcmlwdGlvbnMYASADKAsyGC5iaWxsaW5nLnYxLlN1YnNjcmlwdGlvbhIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkifwodTGlzdFN1YnNjcmlwdGlvbkV2ZW50c1JlcXVlc3QSIQoPc3Vic2NyaXB0aW9uX2lkGAEgASgJQgi6SAVyA7ABARIdCglwYWdlX3NpemUYAiABKAVCCrpIBxoFGPQDKAASHAoKcGFnZV90b2tlbhgDIAEoCUIIukgFcgMYgAQiaAoeTGlzdFN1YnNjcmlwdGlvbkV2ZW50c1Jlc3BvbnNlEi0KBmV2ZW50cxgBIAMoCzIdLmJpbGxpbmcudjEuU3Vic2NyaXB0aW9uRXZlbnQSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIrABChlDYW5jZWxTdWJzY3JpcHRpb25SZXF1ZXN0EhwKCnJlcXVlc3RfaWQYASABKAlCCLpIBXIDsAEBEiEKD3N1YnNjcmlwdGlvbl9pZBgCIAEoCUIIukgFcgOwAQESOAoJZWZmZWN0aXZlGAMgASgOMhsuYmlsbGluZy52MS5DYW5jZWxFZmZlY3RpdmVCCLpIBYIBAhABEhgKBnJlYXNvbhgEIAEoCUIIukgFcgMYgAIibwoaQ2FuY2VsU3Vic2NyaXB0aW9uUmVzcG9uc2USLgoMc3Vic2NyaXB0aW9uGAEgASgLMhguYmlsbGluZy52MS5TdWJzY3JpcHRpb24SIQoGcmVmdW5kGAIgASgLMhEuYmlsbGluZy52MS5Nb25leSJcChlSZXN1bWVTdWJzY3JpcHRpb25SZXF1ZXN0EhwKCnJlcXVlc3RfaWQYASABKAlCCLpIBXIDsAEBEiEKD3N1YnNjcmlwdGlvbl9pZBgCIAEoCUIIukgFcgOwAQEiTAoaUmVzdW1lU3Vic2NyaXB0aW9uUmVzcG9uc2USLgoMc3Vic2NyaXB0aW9uGAEgASgLMhguYmlsbGluZy52MS5TdWJzY3JpcHRpb24qeAoQUGxhbkNoYW5nZVRpbWluZxIiCh5QTEFOX0NIQU5HRV9USU1JTkdfVU5TUEVDSUZJRUQQABIaChZQTEFOX0NIQU5HRV9USU1JTkdfTk9XEAESJAogUExBTl9DSEFOR0VfVElNSU5HX0FUX1BFUklPRF9FTkQQAiruAQoRUGxhbkNoYW5nZU91dGNvbWUSIwofUExBTl9DSEFOR0VfT1VUQ09NRV9VTlNQRUNJRklFRBAAEh8KG1BMQU5fQ0hBTkdFX09VVENPTUVfQVBQTElFRBABEiEKHVBMQU5fQ0hBTkdFX09VVENPTUVfU0NIRURVTEVEEAISHwobUExBTl9DSEFOR0VfT1VUQ09NRV9EUk9QUEVEEAMSJwojUExBTl9DSEFOR0VfT1VUQ09NRV9QQVlNRU5UX1BFTkRJTkcQBBImCiJQTEFOX0NIQU5HRV9PVVRDT01FX1BBWU1FTlRfRkFJTEVEEAUqcQoPQ2FuY2VsRWZmZWN0aXZlEiAKHENBTkNFTF9FRkZFQ1RJVkVfVU5TUEVDSUZJRUQQABIiCh5DQU5DRUxfRUZGRUNUSVZFX0FUX1BFUklPRF9FTkQQARIYChRDQU5DRUxfRUZGRUNUSVZFX05PVxACMuwJChNTdWJzY3JpcHRpb25TZXJ2aWNlEl8KCVN1YnNjcmliZRIcLmJpbGxpbmcudjEuU3Vic2NyaWJlUmVxdWVzdBodLmJpbGxpbmcudjEuU3Vic2NyaWJlUmVzcG9uc2UiFYq1GBEQARoNYmlsbGluZy53cml0ZRKCAQoPR2V0U3Vic2NyaXB0aW9uEiIuYmlsbGluZy52MS5HZXRTdWJzY3JpcHRpb25SZXF1ZXN0GiMuYmlsbGluZy52MS5HZXRTdWJzY3JpcHRpb25SZXNwb25zZSImkAIBirUYHxABGgxiaWxsaW5nLnJlYWQaDWJpbGxpbmcud3JpdGUSiAEKEUxpc3RTdWJzY3JpcHRpb25zEiQuYmlsbGluZy52MS5MaXN0U3Vic2NyaXB0aW9uc1JlcXVlc3QaJS5iaWxsaW5nLnYxLkxpc3RTdWJzY3JpcHRpb25zUmVzcG9uc2UiJpACAYq1GB8QARoMYmlsbGluZy5yZWFkGg1iaWxsaW5nLndyaXRlEpcBChZMaXN0U3Vic2NyaXB0aW9uRXZlbnRzEikuYmlsbGluZy52MS5MaXN0U3Vic2NyaXB0aW9uRXZlbnRzUmVxdWVzdBoqLmJpbGxpbmcudjEuTGlzdFN1YnNjcmlwdGlvbkV2ZW50c1Jlc3BvbnNlIiaQAgGKtRgfEAEaDGJpbGxpbmcucmVhZBoNYmlsbGluZy53cml0ZRJ6ChJDYW5jZWxTdWJzY3JpcHRpb24SJS5iaWxsaW5nLnYxLkNhbmNlbFN1YnNjcmlwdGlvblJlcXVlc3QaJi5iaWxsaW5nLnYxLkNhbmNlbFN1YnNjcmlwdGlvblJlc3BvbnNlIhWKtRgREAEaDWJpbGxpbmcud3JpdGUSegoSUmVzdW1lU3Vic2NyaXB0aW9uEiUuYmlsbGluZy52MS5SZXN1bWVTdWJzY3JpcHRpb25SZXF1ZXN0GiYuYmlsbGluZy52MS5SZXN1bWVTdWJzY3JpcHRpb25SZXNwb25zZSIVirUYERABGg1iaWxsaW5nLndyaXRlEmIKCkNoYW5nZVBsYW4SHS5iaWxsaW5nLnYxLkNoYW5nZVBsYW5SZXF1ZXN0Gh4uYmlsbGluZy52MS5DaGFuZ2VQbGFuUmVzcG9uc2UiFYq1GBEQARoNYmlsbGluZy53cml0ZRKIAQoRUHJldmlld1BsYW5DaGFuZ2USJC5iaWxsaW5nLnYxLlByZXZpZXdQbGFuQ2hhbmdlUmVxdWVzdBolLmJpbGxpbmcudjEuUHJldmlld1BsYW5DaGFuZ2VSZXNwb25zZSImkAIBirUYHxABGgxiaWxsaW5nLnJlYWQaDWJpbGxpbmcud3JpdGUSaAoMUmV0cnlQYXltZW50Eh8uYmlsbGluZy52MS5SZXRyeVBheW1lbnRSZXF1ZXN0GiAuYmlsbGluZy52MS5SZXRyeVBheW1lbnRSZXNwb25zZSIVirUYERABGg1iaWxsaW5nLndyaXRlEnkKDExpc3RQYXltZW50cxIfLmJpbGxpbmcudjEuTGlzdFBheW1lbnRzUmVxdWVzdBogLmJpbGxpbmcudjEuTGlzdFBheW1lbnRzUmVzcG9uc2UiJpACAYq1GB8QARoMYmlsbGluZy5yZWFkGg1iaWxsaW5nLndyaXRlYgZwcm90bzM", [file_billing_options_v1_access, file_billing_v1_money, file_billing_v1_payment, file_billing_v1_subscription, file_buf_validate_validate, file_google_protobuf_timestamp]);
+
+/**
+ * What a change of plan does and costs.
+ *
+ * @generated from message billing.v1.PlanChange
+ */
+export type PlanChange = Message<"billing.v1.PlanChange"> & {
+  /**
+   * When it applies.
+   *
+   * @generated from field: billing.v1.PlanChangeTiming timing = 1;
+   */
+  timing: PlanChangeTiming;
+
+  /**
+   * From when on.
+   *
+   * @generated from field: google.protobuf.Timestamp effective_at = 2;
+   */
+  effectiveAt?: Timestamp | undefined;
+
+  /**
+   * What the unused time of the present plan is worth, of the money that was paid for it and has not gone back.
+   *
+   * @generated from field: billing.v1.Money credit = 3;
+   */
+  credit?: Money | undefined;
+
+  /**
+   * What the new plan costs: for the rest of the period, or for the new one.
+   *
+   * @generated from field: billing.v1.Money charge = 4;
+   */
+  charge?: Money | undefined;
+
+  /**
+   * What is charged now: the charge less the credit.
+   *
+   * @generated from field: billing.v1.Money due = 5;
+   */
+  due?: Money | undefined;
+
+  /**
+   * The instant on which the amounts were computed, for ChangePlan to repeat.
+   *
+   * @generated from field: google.protobuf.Timestamp proration_at = 6;
+   */
+  prorationAt?: Timestamp | undefined;
+
+  /**
+   * Start of the period that the viewer is in after the change.
+   *
+   * @generated from field: google.protobuf.Timestamp current_period_start = 7;
+   */
+  currentPeriodStart?: Timestamp | undefined;
+
+  /**
+   * Its end, when the next charge follows.
+   *
+   * @generated from field: google.protobuf.Timestamp current_period_end = 8;
+   */
+  currentPeriodEnd?: Timestamp | undefined;
+
+  /**
+   * What is charged then.
+   *
+   * @generated from field: billing.v1.Money next_charge = 9;
+   */
+  nextCharge?: Money | undefined;
+};
+
+/**
+ * Describes the message billing.v1.PlanChange.
+ * Use `create(PlanChangeSchema)` to create a new message.
+ */
+export const PlanChangeSchema: GenMessage<PlanChange> = /*@__PURE__*/
+  messageDesc(file_billing_v1_subscription_service, 0);
+
+/**
+ * Which change to look at.
+ *
+ * @generated from message billing.v1.PreviewPlanChangeRequest
+ */
+export type PreviewPlanChangeRequest = Message<"billing.v1.PreviewPlanChangeRequest"> & {
+  /**
+   * The subscription.
+   *
+   * @generated from field: string subscription_id = 1;
+   */
+  subscriptionId: string;
+
+  /**
+   * A price from ListPlans.
+   *
+   * @generated from field: string price_id = 2;
+   */
+  priceId: string;
+};
+
+/**
+ * Describes the message billing.v1.PreviewPlanChangeRequest.
+ * Use `create(PreviewPlanChangeRequestSchema)` to create a new message.
+ */
+export const PreviewPlanChangeRequestSchema: GenMessage<PreviewPlanChangeRequest> = /*@__PURE__*/
+  messageDesc(file_billing_v1_subscription_service, 1);
+
+/**
+ * What it does and costs.
+ *
+ * @generated from message billing.v1.PreviewPlanChangeResponse
+ */
+export type PreviewPlanChangeResponse = Message<"billing.v1.PreviewPlanChangeResponse"> & {
+  /**
+   * The change.
+   *
+   * @generated from field: billing.v1.PlanChange change = 1;
+   */
+  change?: PlanChange | undefined;
+};
+
+/**
+ * Describes the message billing.v1.PreviewPlanChangeResponse.
+ * Use `create(PreviewPlanChangeResponseSchema)` to create a new message.
+ */
+export const PreviewPlanChangeResponseSchema: GenMessage<PreviewPlanChangeResponse> = /*@__PURE__*/
+  messageDesc(file_billing_v1_subscription_service, 2);
+
+/**
+ * What to change to.
+ *
+ * @generated from message billing.v1.ChangePlanRequest
+ */
+export type ChangePlanRequest = Message<"billing.v1.ChangePlanRequest"> & {
+  /**
+   * A UUID of the caller's choosing; the same id gives the same answer and has one effect.
+   *
+   * @generated from field: string request_id = 1;
+   */
+  requestId: string;
+
+  /**
+   * The subscription.
+   *
+   * @generated from field: string subscription_id = 2;
+   */
+  subscriptionId: string;
+
+  /**
+   * A price from ListPlans.
+   *
+   * @generated from field: string price_id = 3;
+   */
+  priceId: string;
+
+  /**
+   * From the preview, so that what was shown is what is charged; at most 15 minutes old. Now when unset.
+   *
+   * @generated from field: google.protobuf.Timestamp proration_at = 4;
+   */
+  prorationAt?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message billing.v1.ChangePlanRequest.
+ * Use `create(ChangePlanRequestSchema)` to create a new message.
+ */
+export const ChangePlanRequestSchema: GenMessage<ChangePlanRequest> = /*@__PURE__*/
+  messageDesc(file_billing_v1_subscription_service, 3);
+
+/**
+ * What became of it.
+ *
+ * @generated from message billing.v1.ChangePlanResponse
+ */
+export type ChangePlanResponse = Message<"billing.v1.ChangePlanResponse"> & {
+  /**
+   * The subscription.
+   *
+   * @generated from field: billing.v1.Subscription subscription = 1;
+   */
+  subscription?: Subscription | undefined;
+
+  /**
+   * What the change does and costs.
+   *
+   * @generated from field: billing.v1.PlanChange change = 2;
+   */
+  change?: PlanChange | undefined;
+
+  /**
+   * How far it came.
+   *
+   * @generated from field: billing.v1.PlanChangeOutcome outcome = 3;
+   */
+  outcome: PlanChangeOutcome;
+
+  /**
+   * Where the viewer confirms the payment (3-D Secure); empty for nowhere.
+   *
+   * @generated from field: string action_url = 4;
+   */
+  actionUrl: string;
+
+  /**
+   * Why the card was declined, the payment system's code; empty when it was not.
+   *
+   * @generated from field: string decline_code = 5;
+   */
+  declineCode: string;
+};
+
+/**
+ * Describes the message billing.v1.ChangePlanResponse.
+ * Use `create(ChangePlanResponseSchema)` to create a new message.
+ */
+export const ChangePlanResponseSchema: GenMessage<ChangePlanResponse> = /*@__PURE__*/
+  messageDesc(file_billing_v1_subscription_service, 4);
 
 /**
  * Which subscription to try again.
@@ -46,7 +265,7 @@ export type RetryPaymentRequest = Message<"billing.v1.RetryPaymentRequest"> & {
  * Use `create(RetryPaymentRequestSchema)` to create a new message.
  */
 export const RetryPaymentRequestSchema: GenMessage<RetryPaymentRequest> = /*@__PURE__*/
-  messageDesc(file_billing_v1_subscription_service, 0);
+  messageDesc(file_billing_v1_subscription_service, 5);
 
 /**
  * What it is now; the attempt follows at once.
@@ -67,7 +286,7 @@ export type RetryPaymentResponse = Message<"billing.v1.RetryPaymentResponse"> & 
  * Use `create(RetryPaymentResponseSchema)` to create a new message.
  */
 export const RetryPaymentResponseSchema: GenMessage<RetryPaymentResponse> = /*@__PURE__*/
-  messageDesc(file_billing_v1_subscription_service, 1);
+  messageDesc(file_billing_v1_subscription_service, 6);
 
 /**
  * Whose payments.
@@ -102,7 +321,7 @@ export type ListPaymentsRequest = Message<"billing.v1.ListPaymentsRequest"> & {
  * Use `create(ListPaymentsRequestSchema)` to create a new message.
  */
 export const ListPaymentsRequestSchema: GenMessage<ListPaymentsRequest> = /*@__PURE__*/
-  messageDesc(file_billing_v1_subscription_service, 2);
+  messageDesc(file_billing_v1_subscription_service, 7);
 
 /**
  * One page.
@@ -130,7 +349,7 @@ export type ListPaymentsResponse = Message<"billing.v1.ListPaymentsResponse"> & 
  * Use `create(ListPaymentsResponseSchema)` to create a new message.
  */
 export const ListPaymentsResponseSchema: GenMessage<ListPaymentsResponse> = /*@__PURE__*/
-  messageDesc(file_billing_v1_subscription_service, 3);
+  messageDesc(file_billing_v1_subscription_service, 8);
 
 /**
  * What to take out.
@@ -174,6 +393,20 @@ export type SubscribeRequest = Message<"billing.v1.SubscribeRequest"> & {
    * @generated from field: bool with_trial = 5;
    */
   withTrial: boolean;
+
+  /**
+   * Where receipts go; without it, to where they went before.
+   *
+   * @generated from field: string email = 10;
+   */
+  email: string;
+
+  /**
+   * The viewer's consent to recurring payments; it is kept with the method that the page saves.
+   *
+   * @generated from field: billing.v1.Consent consent = 11;
+   */
+  consent?: Consent | undefined;
 };
 
 /**
@@ -181,7 +414,7 @@ export type SubscribeRequest = Message<"billing.v1.SubscribeRequest"> & {
  * Use `create(SubscribeRequestSchema)` to create a new message.
  */
 export const SubscribeRequestSchema: GenMessage<SubscribeRequest> = /*@__PURE__*/
-  messageDesc(file_billing_v1_subscription_service, 4);
+  messageDesc(file_billing_v1_subscription_service, 9);
 
 /**
  * What was taken out.
@@ -209,7 +442,7 @@ export type SubscribeResponse = Message<"billing.v1.SubscribeResponse"> & {
  * Use `create(SubscribeResponseSchema)` to create a new message.
  */
 export const SubscribeResponseSchema: GenMessage<SubscribeResponse> = /*@__PURE__*/
-  messageDesc(file_billing_v1_subscription_service, 5);
+  messageDesc(file_billing_v1_subscription_service, 10);
 
 /**
  * Which subscription.
@@ -230,7 +463,7 @@ export type GetSubscriptionRequest = Message<"billing.v1.GetSubscriptionRequest"
  * Use `create(GetSubscriptionRequestSchema)` to create a new message.
  */
 export const GetSubscriptionRequestSchema: GenMessage<GetSubscriptionRequest> = /*@__PURE__*/
-  messageDesc(file_billing_v1_subscription_service, 6);
+  messageDesc(file_billing_v1_subscription_service, 11);
 
 /**
  * The subscription.
@@ -251,7 +484,7 @@ export type GetSubscriptionResponse = Message<"billing.v1.GetSubscriptionRespons
  * Use `create(GetSubscriptionResponseSchema)` to create a new message.
  */
 export const GetSubscriptionResponseSchema: GenMessage<GetSubscriptionResponse> = /*@__PURE__*/
-  messageDesc(file_billing_v1_subscription_service, 7);
+  messageDesc(file_billing_v1_subscription_service, 12);
 
 /**
  * Whose subscriptions.
@@ -286,7 +519,7 @@ export type ListSubscriptionsRequest = Message<"billing.v1.ListSubscriptionsRequ
  * Use `create(ListSubscriptionsRequestSchema)` to create a new message.
  */
 export const ListSubscriptionsRequestSchema: GenMessage<ListSubscriptionsRequest> = /*@__PURE__*/
-  messageDesc(file_billing_v1_subscription_service, 8);
+  messageDesc(file_billing_v1_subscription_service, 13);
 
 /**
  * One page.
@@ -314,7 +547,7 @@ export type ListSubscriptionsResponse = Message<"billing.v1.ListSubscriptionsRes
  * Use `create(ListSubscriptionsResponseSchema)` to create a new message.
  */
 export const ListSubscriptionsResponseSchema: GenMessage<ListSubscriptionsResponse> = /*@__PURE__*/
-  messageDesc(file_billing_v1_subscription_service, 9);
+  messageDesc(file_billing_v1_subscription_service, 14);
 
 /**
  * Which history.
@@ -349,7 +582,7 @@ export type ListSubscriptionEventsRequest = Message<"billing.v1.ListSubscription
  * Use `create(ListSubscriptionEventsRequestSchema)` to create a new message.
  */
 export const ListSubscriptionEventsRequestSchema: GenMessage<ListSubscriptionEventsRequest> = /*@__PURE__*/
-  messageDesc(file_billing_v1_subscription_service, 10);
+  messageDesc(file_billing_v1_subscription_service, 15);
 
 /**
  * One page.
@@ -377,7 +610,7 @@ export type ListSubscriptionEventsResponse = Message<"billing.v1.ListSubscriptio
  * Use `create(ListSubscriptionEventsResponseSchema)` to create a new message.
  */
 export const ListSubscriptionEventsResponseSchema: GenMessage<ListSubscriptionEventsResponse> = /*@__PURE__*/
-  messageDesc(file_billing_v1_subscription_service, 11);
+  messageDesc(file_billing_v1_subscription_service, 16);
 
 /**
  * What to cancel, and when.
@@ -419,7 +652,7 @@ export type CancelSubscriptionRequest = Message<"billing.v1.CancelSubscriptionRe
  * Use `create(CancelSubscriptionRequestSchema)` to create a new message.
  */
 export const CancelSubscriptionRequestSchema: GenMessage<CancelSubscriptionRequest> = /*@__PURE__*/
-  messageDesc(file_billing_v1_subscription_service, 12);
+  messageDesc(file_billing_v1_subscription_service, 17);
 
 /**
  * What it is now.
@@ -447,7 +680,7 @@ export type CancelSubscriptionResponse = Message<"billing.v1.CancelSubscriptionR
  * Use `create(CancelSubscriptionResponseSchema)` to create a new message.
  */
 export const CancelSubscriptionResponseSchema: GenMessage<CancelSubscriptionResponse> = /*@__PURE__*/
-  messageDesc(file_billing_v1_subscription_service, 13);
+  messageDesc(file_billing_v1_subscription_service, 18);
 
 /**
  * What to resume.
@@ -475,7 +708,7 @@ export type ResumeSubscriptionRequest = Message<"billing.v1.ResumeSubscriptionRe
  * Use `create(ResumeSubscriptionRequestSchema)` to create a new message.
  */
 export const ResumeSubscriptionRequestSchema: GenMessage<ResumeSubscriptionRequest> = /*@__PURE__*/
-  messageDesc(file_billing_v1_subscription_service, 14);
+  messageDesc(file_billing_v1_subscription_service, 19);
 
 /**
  * What it is now.
@@ -496,7 +729,111 @@ export type ResumeSubscriptionResponse = Message<"billing.v1.ResumeSubscriptionR
  * Use `create(ResumeSubscriptionResponseSchema)` to create a new message.
  */
 export const ResumeSubscriptionResponseSchema: GenMessage<ResumeSubscriptionResponse> = /*@__PURE__*/
-  messageDesc(file_billing_v1_subscription_service, 15);
+  messageDesc(file_billing_v1_subscription_service, 20);
+
+/**
+ * When a change of plan applies.
+ *
+ * @generated from enum billing.v1.PlanChangeTiming
+ */
+export const PlanChangeTiming = {
+  /**
+   * Not set.
+   *
+   * @generated from enum value: PLAN_CHANGE_TIMING_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * At once, when what it costs is paid.
+   *
+   * @generated from enum value: PLAN_CHANGE_TIMING_NOW = 1;
+   */
+  NOW: 1,
+
+  /**
+   * At the end of the paid period.
+   *
+   * @generated from enum value: PLAN_CHANGE_TIMING_AT_PERIOD_END = 2;
+   */
+  AT_PERIOD_END: 2,
+} as const;
+
+/**
+ * When a change of plan applies.
+ *
+ * @generated from enum billing.v1.PlanChangeTiming
+ */
+export type PlanChangeTiming = (typeof PlanChangeTiming)[keyof typeof PlanChangeTiming] | UnknownEnum;
+
+/**
+ * Describes the enum billing.v1.PlanChangeTiming.
+ */
+export const PlanChangeTimingSchema: GenEnum<PlanChangeTiming> = /*@__PURE__*/
+  enumDesc(file_billing_v1_subscription_service, 0);
+
+/**
+ * What became of a change of plan.
+ *
+ * @generated from enum billing.v1.PlanChangeOutcome
+ */
+export const PlanChangeOutcome = {
+  /**
+   * Not set.
+   *
+   * @generated from enum value: PLAN_CHANGE_OUTCOME_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * The new plan applies.
+   *
+   * @generated from enum value: PLAN_CHANGE_OUTCOME_APPLIED = 1;
+   */
+  APPLIED: 1,
+
+  /**
+   * It will apply at the end of the period.
+   *
+   * @generated from enum value: PLAN_CHANGE_OUTCOME_SCHEDULED = 2;
+   */
+  SCHEDULED: 2,
+
+  /**
+   * A change that was still to come is dropped; the present plan stays.
+   *
+   * @generated from enum value: PLAN_CHANGE_OUTCOME_DROPPED = 3;
+   */
+  DROPPED: 3,
+
+  /**
+   * The payment is not decided yet; the new plan applies when it succeeds. `action_url` says where the viewer confirms
+   * it, where that is asked for.
+   *
+   * @generated from enum value: PLAN_CHANGE_OUTCOME_PAYMENT_PENDING = 4;
+   */
+  PAYMENT_PENDING: 4,
+
+  /**
+   * The payment did not succeed and will not any more; the present plan stays.
+   *
+   * @generated from enum value: PLAN_CHANGE_OUTCOME_PAYMENT_FAILED = 5;
+   */
+  PAYMENT_FAILED: 5,
+} as const;
+
+/**
+ * What became of a change of plan.
+ *
+ * @generated from enum billing.v1.PlanChangeOutcome
+ */
+export type PlanChangeOutcome = (typeof PlanChangeOutcome)[keyof typeof PlanChangeOutcome] | UnknownEnum;
+
+/**
+ * Describes the enum billing.v1.PlanChangeOutcome.
+ */
+export const PlanChangeOutcomeSchema: GenEnum<PlanChangeOutcome> = /*@__PURE__*/
+  enumDesc(file_billing_v1_subscription_service, 1);
 
 /**
  * When a cancellation takes effect.
@@ -537,7 +874,7 @@ export type CancelEffective = (typeof CancelEffective)[keyof typeof CancelEffect
  * Describes the enum billing.v1.CancelEffective.
  */
 export const CancelEffectiveSchema: GenEnum<CancelEffective> = /*@__PURE__*/
-  enumDesc(file_billing_v1_subscription_service, 0);
+  enumDesc(file_billing_v1_subscription_service, 2);
 
 /**
  * A viewer's subscriptions. A viewer sees and changes only their own; a service names the viewer.
@@ -548,8 +885,8 @@ export const SubscriptionService: GenService<{
   /**
    * Takes out a subscription and returns the payment system's page. The subscription is INCOMPLETE until the payment
    * system tells of success. Asking again for the same price returns the live page again.
-   * Reasons: PLAN_NOT_FOUND, SUBSCRIPTION_EXISTS, TRIAL_NOT_AVAILABLE, PROVIDER_UNAVAILABLE, REQUEST_ID_REUSED,
-   * REQUEST_IN_PROGRESS.
+   * Reasons: PLAN_NOT_FOUND, CURRENCY_NOT_TAKEN, CONTACT_REQUIRED, SUBSCRIPTION_EXISTS, TRIAL_NOT_AVAILABLE,
+   * PROVIDER_UNAVAILABLE, REQUEST_ID_REUSED, REQUEST_IN_PROGRESS.
    *
    * @generated from rpc billing.v1.SubscriptionService.Subscribe
    */
@@ -609,6 +946,31 @@ export const SubscriptionService: GenService<{
     methodKind: "unary";
     input: typeof ResumeSubscriptionRequestSchema;
     output: typeof ResumeSubscriptionResponseSchema;
+  },
+  /**
+   * Changes to another price of the same product line and currency. A dearer one, for no shorter an interval, applies
+   * now: what the unused time of the present one is worth is taken off, the rest is charged first, and a decline leaves
+   * everything as it was. Anything else applies at the end of the period. In a trial the change is free and at once.
+   * A later change replaces one that is still to come; the present price asked for again drops it.
+   * Reasons: SUBSCRIPTION_NOT_FOUND, ILLEGAL_TRANSITION, PLAN_NOT_FOUND, PRICE_NOT_ELIGIBLE, PRORATION_EXPIRED,
+   * PAYMENT_OUTCOME_PENDING, DISPUTE_OPEN, PAYMENT_METHOD_REQUIRED, PAYMENT_METHOD_DECLINED, TOO_MANY_ATTEMPTS.
+   *
+   * @generated from rpc billing.v1.SubscriptionService.ChangePlan
+   */
+  changePlan: {
+    methodKind: "unary";
+    input: typeof ChangePlanRequestSchema;
+    output: typeof ChangePlanResponseSchema;
+  },
+  /**
+   * What ChangePlan would do and cost at this moment, by the same code. Reasons: as ChangePlan.
+   *
+   * @generated from rpc billing.v1.SubscriptionService.PreviewPlanChange
+   */
+  previewPlanChange: {
+    methodKind: "unary";
+    input: typeof PreviewPlanChangeRequestSchema;
+    output: typeof PreviewPlanChangeResponseSchema;
   },
   /**
    * Tries a failed renewal again now instead of on the next day of the ladder. Deadlines do not move.

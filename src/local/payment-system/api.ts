@@ -6,6 +6,7 @@ import { expireCheckout, openCheckout } from './checkouts.ts';
 import { setClock, showClock } from './clock-api.ts';
 import { control } from './control-api.ts';
 import { parseObject, readBody, type Answer, type Reply } from './http.ts';
+import { closeDispute, openDispute } from './disputes.ts';
 import { createOncePerKey } from './idempotency.ts';
 import type { PaymentObject, SavedMethod } from './ledger-line.ts';
 import { listPayments } from './list-payments.ts';
@@ -38,8 +39,9 @@ export function createApi(system: System): Api {
       case 'POST /v1/charges':
         return oncePerKey(request, path, (body, key) => chargeMethod(books, body, system.baseUrl, key));
       case 'POST /v1/refunds':
-        return oncePerKey(request, path, (body, key) => ({ line: refundPayment(books, body, key) }));
+        return oncePerKey(request, path, (body, key) => refundPayment(books, body, key));
     }
+    if (request.method === 'POST' && path.startsWith('/v1/disputes')) return dispute(system, request, url);
     const body = await withoutKey(system, request.method ?? '', url);
     await books.settled();
     return { status: 200, body };
@@ -80,6 +82,8 @@ async function withoutKey(system: System, method: string, url: URL): Promise<obj
       return {
         data: (state.refundsByReference.get(required(url, 'reference')) ?? []).map((re) => state.refunds.get(re)),
       };
+    case 'GET disputes/:id':
+      return found(state.disputes.get(id!), `dispute: ${id}`);
     case 'GET refunds/:id':
       return found(state.refunds.get(id!), `refund: ${id}`);
     case 'GET payment_methods/:id':
@@ -91,6 +95,21 @@ async function withoutKey(system: System, method: string, url: URL): Promise<obj
     default:
       throw notFound('call');
   }
+}
+
+/** What a cardholder and the bank do: `POST /v1/disputes`, `POST /v1/disputes/{id}/close`. */
+async function dispute(system: System, request: IncomingMessage, url: URL): Promise<Answer> {
+  const { books, webhooks } = system;
+  const [, , , id, action] = url.pathname.split('/');
+  const body = parseObject(await readBody(request));
+  if (id !== undefined && action !== 'close') throw notFound('call');
+  const line =
+    id === undefined
+      ? openDispute(books, body)
+      : closeDispute(books, found(books.state.disputes.get(id), `dispute: ${id}`), body);
+  await books.record(line);
+  webhooks.deliverDue();
+  return { status: 200, body: line.dispute! };
 }
 
 function found<T>(value: T | undefined, what: string): T {

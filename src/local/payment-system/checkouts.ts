@@ -118,6 +118,6 @@ export function declineOf(
 }
 
 /** A new id that says what it is of: `pay_0198…`. Later ones sort later. */
-export function prefixedId(prefix: 'pay' | 'cus' | 'pm' | 're' | 'evt'): string {
+export function prefixedId(prefix: 'pay' | 'cus' | 'pm' | 're' | 'dp' | 'evt'): string {
   return `${prefix}_${newId().replaceAll('-', '')}`;
 }

@@ -3,7 +3,7 @@ import { ApiError, notFound } from './api-error.ts';
 import { parseObject, readBody, type Answer } from './http.ts';
 import { webhookFaults, type Script, type ScriptStep, type WebhookFault } from './ledger-line.ts';
 import { allowOnly, readWhole, type Parameters } from './parameters.ts';
-import { playNames } from './scripts.ts';
+import { playNames, refundPlayNames, type PlayName } from './scripts.ts';
 import type { System } from './system.ts';
 
 const stepsMax = 100;
@@ -39,21 +39,30 @@ export async function control({ books }: System, request: IncomingMessage, url: 
 }
 
 function readScript(customerReference: string, body: Parameters): Script {
-  allowOnly(body, ['charges', 'webhooks']);
-  const { charges = [], webhooks = null } = body;
-  if (!Array.isArray(charges) || charges.length > stepsMax) {
-    throw invalid(`charges is not a list of at most ${stepsMax} steps`);
-  }
+  allowOnly(body, ['charges', 'refunds', 'webhooks']);
+  const { webhooks = null } = body;
   if (webhooks !== null && !webhookFaults.includes(webhooks as WebhookFault)) {
     throw invalid(`webhooks is none of ${webhookFaults.join(', ')}`);
   }
-  const steps = charges.map((step) => readStep(parseObject(JSON.stringify(step))));
-  return { customer_reference: customerReference, charges: steps, webhooks: webhooks as WebhookFault | null };
+  return {
+    customer_reference: customerReference,
+    charges: readSteps(body['charges'], 'charges', playNames),
+    refunds: readSteps(body['refunds'], 'refunds', refundPlayNames),
+    webhooks: webhooks as WebhookFault | null,
+  };
 }
 
-function readStep(step: Parameters): ScriptStep {
+function readSteps(steps: unknown, name: string, known: readonly PlayName[]): ScriptStep[] {
+  if (steps === undefined) return [];
+  if (!Array.isArray(steps) || steps.length > stepsMax) {
+    throw invalid(`${name} is not a list of at most ${stepsMax} steps`);
+  }
+  return steps.map((step) => readStep(parseObject(JSON.stringify(step)), known));
+}
+
+function readStep(step: Parameters, known: readonly PlayName[]): ScriptStep {
   allowOnly(step, ['outcome', 'times', 'delay_ms']);
-  const outcomes: readonly ScriptStep['outcome'][] = ['by_card', ...playNames];
+  const outcomes: readonly ScriptStep['outcome'][] = ['by_card', ...known];
   const outcome = outcomes.find((name) => name === step['outcome']);
   if (outcome === undefined) throw invalid(`outcome is none of ${outcomes.join(', ')}`);
   return {

@@ -59,6 +59,19 @@ export interface RefundObject {
   readonly created_at: string;
 }
 
+/** A cardholder's dispute of a payment. */
+export interface DisputeObject {
+  readonly id: string;
+  readonly payment: string;
+  readonly payment_reference: string;
+  /** Withdrawn: the bank has taken the money until it is decided. */
+  readonly status: 'withdrawn' | 'won' | 'lost';
+  readonly amount_minor: string;
+  readonly currency: string;
+  readonly reason: string;
+  readonly created_at: string;
+}
+
 /** A saved card and whose it is. */
 export interface SavedMethod extends PaymentMethodObject {
   readonly customer: string;
@@ -89,6 +102,8 @@ export interface Script {
   readonly customer_reference: string;
   /** One for each charge to come; when there are no more, the card decides. */
   readonly charges: readonly ScriptStep[];
+  /** One for each refund to come. */
+  readonly refunds?: readonly ScriptStep[];
   readonly webhooks: WebhookFault | null;
 }
 
@@ -106,7 +121,10 @@ export type EventType =
   | 'payment.canceled'
   | 'payment.action_required'
   | 'refund.succeeded'
-  | 'refund.failed';
+  | 'refund.failed'
+  | 'dispute.opened'
+  | 'dispute.won'
+  | 'dispute.lost';
 
 /** How something that is under way ends by itself. By the test clock. */
 export interface Ending {
@@ -153,6 +171,8 @@ export interface LedgerLine {
     | 'charge_canceled'
     | 'refunded'
     | 'refund_settled'
+    | 'disputed'
+    | 'dispute_closed'
     | 'method_detached'
     | 'webhook_tried'
     | 'clock_set'
@@ -168,6 +188,7 @@ export interface LedgerLine {
   readonly card?: Card;
   readonly method?: SavedMethod;
   readonly refund?: RefundObject;
+  readonly dispute?: DisputeObject;
   /** Of the line's refund, or else of its payment. */
   readonly ending?: Ending;
   readonly key?: KeyUse;

@@ -1,5 +1,6 @@
 import type {
   ClockSetting,
+  DisputeObject,
   Ending,
   LedgerEvent,
   LedgerLine,
@@ -23,6 +24,7 @@ export interface PendingEvent extends LedgerEvent {
   readonly createdAt: string;
   readonly payment: PaymentObject;
   readonly refund: RefundObject | undefined;
+  readonly dispute: DisputeObject | undefined;
   triesCount: number;
   /** By the test clock, ms since the epoch. */
   nextTryMs: number;
@@ -46,6 +48,7 @@ export interface State {
   readonly methods: Map<string, SavedMethod>;
   readonly refunds: Map<string, RefundObject>;
   readonly refundsByReference: Map<string, string[]>;
+  readonly disputes: Map<string, DisputeObject>;
   readonly keys: Map<string, UsedKey>;
   readonly pendingEvents: Map<string, PendingEvent>;
   /** Customer reference → what is still to be played. */
@@ -74,6 +77,7 @@ export function emptyState(): State {
     methods: new Map(),
     refunds: new Map(),
     refundsByReference: new Map(),
+    disputes: new Map(),
     keys: new Map(),
     pendingEvents: new Map(),
     scripts: new Map(),
@@ -91,6 +95,7 @@ export function applyLine(state: State, line: LedgerLine): void {
   if (line.payment && line.return_url) state.returnUrls.set(line.payment.id, line.return_url);
   if (line.method) state.methods.set(line.method.id, line.method);
   if (line.refund) applyRefund(state, line.refund);
+  if (line.dispute) state.disputes.set(line.dispute.id, line.dispute);
   if (line.ending) state.endings.set((line.refund ?? line.payment)!.id, line.ending);
   if (line.clock) state.clock = line.clock;
   if (line.key) {
@@ -103,6 +108,7 @@ export function applyLine(state: State, line: LedgerLine): void {
       createdAt: line.at,
       payment: line.payment!,
       refund: line.refund,
+      dispute: line.dispute,
       triesCount: 0,
       nextTryMs: Date.parse(line.event.first_at ?? line.at),
     });

@@ -37,6 +37,11 @@ export type PlayName = keyof typeof plays;
 
 export const playNames = Object.keys(plays) as PlayName[];
 
+/** Those that a refund can go, too: it asks no customer. A declined one ends as failed. */
+export const refundPlayNames: readonly PlayName[] = playNames.filter(
+  (name) => name !== 'action_required' && name !== 'processing' && name !== 'hard_decline',
+);
+
 /** Of a hundred calls; the others go as the card says. The figures of our reliability plan. */
 const randomPlays: readonly (readonly [PlayName, percent: number])[] = [
   ['charged_unanswered', 5],

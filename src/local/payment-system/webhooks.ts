@@ -94,8 +94,9 @@ export function signatureOf(secret: string, unixSeconds: number, body: string): 
   return `t=${unixSeconds},v1=${mac}`;
 }
 
-function bodyOf({ id, type, createdAt, payment, refund }: PendingEvent): string {
-  return JSON.stringify({ id, type, created_at: createdAt, data: refund ? { payment, refund } : { payment } });
+function bodyOf({ id, type, createdAt, payment, refund, dispute }: PendingEvent): string {
+  const data = { payment, ...(refund && { refund }), ...(dispute && { dispute }) };
+  return JSON.stringify({ id, type, created_at: createdAt, data });
 }
 
 /** Answers why the merchant does not have it, or undefined when it has. */

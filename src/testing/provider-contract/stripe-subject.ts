@@ -1,5 +1,5 @@
 import { createStripeProvider } from '../../payments/providers/stripe/stripe-provider.ts';
-import { startStripeDouble, type StripeDouble } from '../stripe-double/server.ts';
+import { startStripeDouble, type StripeDouble } from '../../local/stripe-double/server.ts';
 import type { ContractSubject } from './subject.ts';
 
 /** Our Stripe double, ready for the contract. */

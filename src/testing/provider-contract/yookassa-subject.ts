@@ -1,6 +1,6 @@
 import { createYookassaProvider } from '../../payments/providers/yookassa/yookassa-provider.ts';
-import { kopecks } from '../yookassa-double/shop.ts';
-import { startYookassaDouble, type YookassaDouble } from '../yookassa-double/server.ts';
+import { kopecks } from '../../local/yookassa-double/shop.ts';
+import { startYookassaDouble, type YookassaDouble } from '../../local/yookassa-double/server.ts';
 import type { ContractSubject } from './subject.ts';
 
 /** Our YooKassa double, ready for the contract. */

@@ -1,11 +1,15 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import {
   AttemptState,
+  DisputeState,
+  ReceiptState,
   RefundState,
   WebhookEventState,
   type AdminPaymentSchema,
+  type DisputeSchema,
   type WebhookEventSchema,
 } from '@cinema-billing/gen/billing/admin/v1/payment_admin_service_pb.ts';
+import type { DisputeRecord } from '../../admin/list-disputes.ts';
 import type { PaymentRecord } from '../../admin/payment-record.ts';
 import type { WebhookEventView } from '../../admin/webhook-events.ts';
 import { presentTimestamps, toTimestamp } from './instant.ts';
@@ -13,7 +17,7 @@ import { toPaymentMessage } from './payment.ts';
 
 /** A payment as operators see it. */
 export function toAdminPaymentMessage(record: PaymentRecord): MessageInitShape<typeof AdminPaymentSchema> {
-  const { payment, refunded, attempts, refunds, needsAttention } = record;
+  const { payment, refunded, attempts, refunds, disputes, receipts, needsAttention } = record;
   const { currencyCode, amountMinor } = payment;
   const waiting = attempts.find(({ attempt }) => attempt.kind === 'charge' && attempt.state === 'WAITING');
   const actionUrl = waiting?.attempt.checkoutUrl ?? '';
@@ -26,6 +30,8 @@ export function toAdminPaymentMessage(record: PaymentRecord): MessageInitShape<t
     }),
     userId: payment.userId,
     needsAttention,
+    disputes: disputes.map(toDisputeMessage),
+    receipts: receipts.map(({ state, ...receipt }) => ({ ...receipt, state: ReceiptState[state] })),
     attempts: attempts.map(({ attempt, methodLabel }) => ({
       id: attempt.id,
       attemptNumber: attempt.attemptNumber,
@@ -55,6 +61,12 @@ export function toAdminPaymentMessage(record: PaymentRecord): MessageInitShape<t
 function paymentFields(payment: PaymentRecord['payment']) {
   const { id, subscriptionId, purpose, status, periodStart, periodEnd, createdAt, settledAt } = payment;
   return { id, subscriptionId, purpose, status, periodStart, periodEnd, createdAt, settledAt };
+}
+
+/** What a cardholder said to the bank. */
+export function toDisputeMessage(dispute: DisputeRecord): MessageInitShape<typeof DisputeSchema> {
+  const { state, openedAt, closedAt, ...same } = dispute;
+  return { ...same, state: DisputeState[state], openedAt: toTimestamp(openedAt), ...presentTimestamps({ closedAt }) };
 }
 
 /** A payment system's notice, without its bytes. */

@@ -21,6 +21,8 @@ const protoCommands: Record<Command, SubscriptionCommand> = {
   'remove-method': SubscriptionCommand.REMOVE_METHOD,
   'retry-payment': SubscriptionCommand.RETRY_PAYMENT,
   extend: SubscriptionCommand.EXTEND,
+  'change-plan-now': SubscriptionCommand.CHANGE_PLAN_NOW,
+  'change-plan-at-period-end': SubscriptionCommand.CHANGE_PLAN_AT_PERIOD_END,
 };
 
 /** A subscription as operators see it. */

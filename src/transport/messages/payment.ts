@@ -29,6 +29,16 @@ export function toPaymentMethodMessage(
   method: PaymentMethod,
   inUse: boolean,
 ): MessageInitShape<typeof PaymentMethodSchema> {
-  const { id, brand, last4, expiryMonth, expiryYear } = method;
-  return { id, brand, last4, expiryMonth, expiryYear, inUse, createdAt: toTimestamp(method.createdAt) };
+  const { id, brand, last4, expiryMonth, expiryYear, consentVersion, consentedAt } = method;
+  return {
+    id,
+    brand,
+    last4,
+    expiryMonth,
+    expiryYear,
+    inUse,
+    createdAt: toTimestamp(method.createdAt),
+    consentVersion: consentVersion ?? '',
+    ...presentTimestamps({ consentedAt }),
+  };
 }

@@ -33,10 +33,13 @@ export function toSubscriptionMessage(state: SubscriptionState): MessageInitShap
     price: toPriceMessage({ id: priceId, amount, intervalUnit, intervalCount }),
     status: SubscriptionStatus[state.status],
     createdAt: toTimestamp(state.createdAt),
+    scheduledPriceId: state.scheduledPriceId ?? '',
+    announcedPriceId: state.announcedPriceId ?? '',
     ...presentTimestamps({
       currentPeriodStart: state.currentPeriodStart,
       currentPeriodEnd: state.currentPeriodEnd,
       nextChargeAt: state.nextChargeAt,
+      announcedPriceFrom: state.announcedPriceFrom,
       canceledAt: state.canceledAt,
       endedAt: state.endedAt,
     }),
@@ -66,6 +69,8 @@ function toStateMessage(snapshot: SubscriptionSnapshot): MessageInitShape<typeof
     planCode: snapshot.plan_code,
     amount: { currencyCode: snapshot.currency_code, amountMinor: BigInt(snapshot.amount_minor) },
     cancelAtPeriodEnd: snapshot.cancel_at_period_end,
+    scheduledPriceId: snapshot.scheduled_price_id ?? '',
+    announcedPriceId: snapshot.announced_price_id ?? '',
     ...presentTimestamps({
       currentPeriodStart: instant(snapshot.current_period_start),
       currentPeriodEnd: instant(snapshot.current_period_end),

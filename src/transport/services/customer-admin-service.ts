@@ -68,7 +68,7 @@ export function customerAdminService(
 }
 
 function toAccessMessage(access: ProductLineAccess): MessageInitShape<typeof ProductLineAccessSchema> {
-  const { subscription, hasAccess, accessUntil, reason, method } = access;
+  const { subscription, hasAccess, accessUntil, reason, method, nextAmount } = access;
   const { nextChargeAt } = subscription;
   return {
     productLine: subscription.productLine,
@@ -76,7 +76,7 @@ function toAccessMessage(access: ProductLineAccess): MessageInitShape<typeof Pro
     reason: AccessReason[reason],
     subscription: toSubscriptionMessage(subscription),
     ...presentTimestamps({ accessUntil, nextChargeAt }),
-    ...(nextChargeAt && { nextChargeAmount: subscription.amount }),
+    ...(nextChargeAt && { nextChargeAmount: nextAmount }),
     ...(method && { paymentMethod: toPaymentMethodMessage(method, true) }),
   };
 }

@@ -1,18 +1,20 @@
 import {
   AttemptState as ProtoAttemptState,
+  DisputeState as ProtoDisputeState,
   DueKind,
   WebhookEventState as ProtoEventState,
   type PaymentAdminService,
 } from '@cinema-billing/gen/billing/admin/v1/payment_admin_service_pb.ts';
 import { PaymentStatus as ProtoStatus } from '@cinema-billing/gen/billing/v1/payment_pb.ts';
 import { explainPayment } from '../../admin/explain-payment.ts';
+import { listDisputes } from '../../admin/list-disputes.ts';
 import { getPayment, listAllPayments } from '../../admin/list-all-payments.ts';
 import { refundAsOperator } from '../../admin/refund-as-operator.ts';
 import { resolveUnknownPayment } from '../../admin/resolve-unknown-payment.ts';
 import { listWebhookEvents, replayWebhookEvent } from '../../admin/webhook-events.ts';
 import type { SubscribeContext } from '../../subscriptions/subscribe.ts';
 import type { Call } from '../call.ts';
-import { toAdminPaymentMessage, toWebhookEventMessage } from '../messages/admin-payment.ts';
+import { toAdminPaymentMessage, toDisputeMessage, toWebhookEventMessage } from '../messages/admin-payment.ts';
 import { enumName } from '../messages/enum-name.ts';
 import { presentTimestamps } from '../messages/instant.ts';
 import { toSubscriptionEventMessage, toSubscriptionMessage } from '../messages/subscription.ts';
@@ -66,6 +68,15 @@ export function paymentAdminService(
       const input = { requestId, reason, validateOnly, paymentId: paymentId.toLowerCase() };
       const { record, resolved } = await resolveUnknownPayment(contextOf(call), input);
       return { payment: toAdminPaymentMessage(record), resolved };
+    },
+    async listDisputes(call, { pageSize, pageToken, state, userId }) {
+      const { items, nextPageToken } = await listDisputes(contextOf(call), {
+        pageSize,
+        pageToken,
+        state: enumName(ProtoDisputeState, state),
+        userId: userId.toLowerCase(),
+      });
+      return { disputes: items.map(toDisputeMessage), nextPageToken };
     },
     async listWebhookEvents(call, { pageSize, pageToken, state }) {
       const { items, nextPageToken } = await listWebhookEvents(contextOf(call), {

@@ -8,6 +8,7 @@ import { setDefaultPaymentMethod } from '../../subscriptions/set-default-payment
 import type { SubscriptionsContext } from '../../subscriptions/subscription-rows.ts';
 import type { Call } from '../call.ts';
 import { toTimestamp } from '../messages/instant.ts';
+import { readConsent } from '../messages/consent.ts';
 import { toPaymentMethodMessage } from '../messages/payment.ts';
 import { toSubscriptionMessage } from '../messages/subscription.ts';
 import type { ServiceImpl } from '../router.ts';
@@ -21,11 +22,12 @@ export function paymentMethodService(
       const methods = await listPaymentMethods(contextOf(call), { userId: targetUserId(call.actor, userId) });
       return { paymentMethods: methods.map(({ method, inUse }) => toPaymentMethodMessage(method, inUse)) };
     },
-    async startPaymentMethodSetup(call, { requestId, subscriptionId, returnUrl }) {
+    async startPaymentMethodSetup(call, { requestId, subscriptionId, returnUrl, consent }) {
       const { url, expiresAt } = await startMethodSetup(contextOf(call), {
         requestId,
         subscriptionId: subscriptionId.toLowerCase(),
         returnUrl,
+        consent: readConsent(call, consent),
       });
       return { checkout: { url, expiresAt: toTimestamp(expiresAt) } };
     },

@@ -11,8 +11,10 @@ import { getAnyPlan, listAllPlans } from '../../catalog/list-all-plans.ts';
 import { updatePlan, type UpdatePlanInput } from '../../catalog/update-plan.ts';
 import type { CallContext } from '../../identity/call-context.ts';
 import { BillingError } from '../../lib/billing-error.ts';
+import { movePrice } from '../../subscriptions/move-price.ts';
 import type { Call } from '../call.ts';
 import { fromNewPrice, fromRefundPolicy, toAdminPlanMessage } from '../messages/admin-plan.ts';
+import { toTimestamp } from '../messages/instant.ts';
 import type { ServiceImpl } from '../router.ts';
 
 const defaultProductLine = 'cinema';
@@ -54,6 +56,16 @@ export function planAdminService(contextOf: (call: Call) => CallContext): Servic
       const input = { ...changeOf(request), price: fromNewPrice(request.price!, 'price') };
       const { plan, priceId } = await addPrice(contextOf(call), input);
       return { plan: toAdminPlanMessage(plan), priceId };
+    },
+    async movePrice(call, request) {
+      const [fromPriceId, toPriceId] = [request.fromPriceId.toLowerCase(), request.toPriceId.toLowerCase()];
+      const moved = await movePrice(contextOf(call), { ...changeOf(request), fromPriceId, toPriceId });
+      return {
+        plan: toAdminPlanMessage(moved.plan),
+        affectedSubscriberCount: BigInt(moved.affectedSubscribers),
+        nextRenewalCount: BigInt(moved.atNextRenewal),
+        appliesFrom: toTimestamp(moved.appliesFrom),
+      };
     },
     async archivePlan(call, request) {
       return { plan: toAdminPlanMessage(await archivePlan(contextOf(call), changeOf(request))) };

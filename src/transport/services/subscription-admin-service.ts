@@ -4,6 +4,7 @@ import { listAllSubscriptions } from '../../admin/list-all-subscriptions.ts';
 import { requireMayGive } from '../../admin/role-limits.ts';
 import { withMethods } from '../../admin/subscription-record.ts';
 import { cancelSubscription, previewCancellation } from '../../subscriptions/cancel-subscription.ts';
+import { changePlan, previewPlanChange } from '../../subscriptions/change-plan.ts';
 import { detachPaymentMethod } from '../../subscriptions/detach-payment-method.ts';
 import { extendPeriod } from '../../subscriptions/extend-period.ts';
 import { getSubscription } from '../../subscriptions/get-subscription.ts';
@@ -18,6 +19,8 @@ import {
   fromSubscriptionStatus,
   toAdminSubscriptionMessage,
 } from '../messages/admin-subscription.ts';
+import { fromTimestamp } from '../messages/instant.ts';
+import { toPlanChangeMessage, toPlanChangeResult } from '../messages/plan-change.ts';
 import type { ServiceImpl } from '../router.ts';
 
 /** Subscriptions of all viewers. */
@@ -75,6 +78,20 @@ export function subscriptionAdminService(
     async retryPayment(call, { requestId, reason, validateOnly, subscriptionId }) {
       const input = { requestId, reason, validateOnly, subscriptionId: subscriptionId.toLowerCase() };
       return { subscription: await messageOf(call, await retryPayment(contextOf(call), input)) };
+    },
+    async changePlan(call, { requestId, reason, validateOnly, subscriptionId, priceId, prorationAt }) {
+      const input = {
+        subscriptionId: subscriptionId.toLowerCase(),
+        priceId: priceId.toLowerCase(),
+        prorationAt: prorationAt && fromTimestamp(prorationAt, 'proration_at'),
+      };
+      const ctx = contextOf(call);
+      if (validateOnly) {
+        const { subscription, quote } = await previewPlanChange(ctx, input);
+        return { subscription: await messageOf(call, subscription), change: toPlanChangeMessage(quote) };
+      }
+      const result = await changePlan(ctx, { requestId, reason, ...input });
+      return { subscription: await messageOf(call, result.subscription), ...toPlanChangeResult(result) };
     },
     async detachPaymentMethod(call, { requestId, reason, validateOnly, paymentMethodId }) {
       const input = { requestId, reason, validateOnly, paymentMethodId: paymentMethodId.toLowerCase() };

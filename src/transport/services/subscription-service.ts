@@ -1,6 +1,7 @@
 import { CancelEffective, type SubscriptionService } from '@cinema-billing/gen/billing/v1/subscription_service_pb.ts';
 import { targetUserId } from '../../identity/authorize.ts';
 import { cancelSubscription } from '../../subscriptions/cancel-subscription.ts';
+import { changePlan, previewPlanChange } from '../../subscriptions/change-plan.ts';
 import { getSubscription } from '../../subscriptions/get-subscription.ts';
 import { listSubscriptionEvents } from '../../subscriptions/list-subscription-events.ts';
 import { listPayments } from '../../payments/list-payments.ts';
@@ -9,8 +10,10 @@ import { retryPayment } from '../../subscriptions/retry-payment.ts';
 import { resumeSubscription } from '../../subscriptions/resume-subscription.ts';
 import { subscribe, type SubscribeContext } from '../../subscriptions/subscribe.ts';
 import type { Call } from '../call.ts';
+import { readConsent } from '../messages/consent.ts';
 import { toPaymentMessage } from '../messages/payment.ts';
-import { toTimestamp } from '../messages/instant.ts';
+import { fromTimestamp, toTimestamp } from '../messages/instant.ts';
+import { toPlanChangeMessage, toPlanChangeResult } from '../messages/plan-change.ts';
 import { toSubscriptionEventMessage, toSubscriptionMessage } from '../messages/subscription.ts';
 import type { ServiceImpl } from '../router.ts';
 
@@ -20,7 +23,7 @@ export function subscriptionService(
 ): ServiceImpl<typeof SubscriptionService> {
   return {
     async subscribe(call, request) {
-      const { requestId, priceId, returnUrl, withTrial } = request;
+      const { requestId, priceId, returnUrl, withTrial, email } = request;
       const userId = targetUserId(call.actor, request.userId);
       const { subscription, checkout } = await subscribe(contextOf(call), {
         requestId,
@@ -28,6 +31,8 @@ export function subscriptionService(
         priceId: priceId.toLowerCase(),
         returnUrl,
         withTrial,
+        email,
+        consent: readConsent(call, request.consent),
       });
       return {
         subscription: toSubscriptionMessage(subscription),
@@ -78,6 +83,25 @@ export function subscriptionService(
         reason: '',
       });
       return { subscription: toSubscriptionMessage(subscription) };
+    },
+    async changePlan(call, request) {
+      const { requestId, subscriptionId, priceId, prorationAt } = request;
+      const result = await changePlan(contextOf(call), {
+        requestId,
+        subscriptionId: subscriptionId.toLowerCase(),
+        priceId: priceId.toLowerCase(),
+        prorationAt: prorationAt && fromTimestamp(prorationAt, 'proration_at'),
+        reason: '',
+      });
+      return { subscription: toSubscriptionMessage(result.subscription), ...toPlanChangeResult(result) };
+    },
+    async previewPlanChange(call, { subscriptionId, priceId }) {
+      const { quote } = await previewPlanChange(contextOf(call), {
+        subscriptionId: subscriptionId.toLowerCase(),
+        priceId: priceId.toLowerCase(),
+        prorationAt: undefined,
+      });
+      return { change: toPlanChangeMessage(quote) };
     },
     async listPayments(call, { userId, pageSize, pageToken }) {
       const page = await listPayments(contextOf(call), {

@@ -20,7 +20,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file billing/admin/v1/payment_admin_service.proto.
  */
 export const file_billing_admin_v1_payment_admin_service: GenFile = /*@__PURE__*/
-  fileDesc("CixiaWxsaW5nL2FkbWluL3YxL3BheW1lbnRfYWRtaW5fc2VydmljZS5wcm90bxIQYmlsbGluZy5hZG1pbi52MSK9AQoMQWRtaW5QYXltZW50EiQKB3BheW1lbnQYASABKAsyEy5iaWxsaW5nLnYxLlBheW1lbnQSDwoHdXNlcl9pZBgCIAEoCRIyCghhdHRlbXB0cxgDIAMoCzIgLmJpbGxpbmcuYWRtaW4udjEuUGF5bWVudEF0dGVtcHQSKQoHcmVmdW5kcxgEIAMoCzIYLmJpbGxpbmcuYWRtaW4udjEuUmVmdW5kEhcKD25lZWRzX2F0dGVudGlvbhgFIAEoCCKRAwoOUGF5bWVudEF0dGVtcHQSCgoCaWQYASABKAkSFgoOYXR0ZW1wdF9udW1iZXIYAiABKAUSLQoFc3RhdGUYAyABKA4yHi5iaWxsaW5nLmFkbWluLnYxLkF0dGVtcHRTdGF0ZRIQCghwcm92aWRlchgEIAEoCRIbChNwcm92aWRlcl9wYXltZW50X2lkGAUgASgJEhcKD2lkZW1wb3RlbmN5X2tleRgGIAEoCRIUCgxtZXRob2RfbGFiZWwYByABKAkSFAoMZGVjbGluZV9jb2RlGAggASgJEhQKDGRlY2xpbmVfaGFyZBgJIAEoCBIPCgdzdXJwbHVzGAogASgIEi4KCmNyZWF0ZWRfYXQYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnNldHRsZWRfYXQYDCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjEKDW5leHRfY2hlY2tfYXQYDSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIvABCgZSZWZ1bmQSCgoCaWQYASABKAkSIQoGYW1vdW50GAIgASgLMhEuYmlsbGluZy52MS5Nb25leRIsCgVzdGF0ZRgDIAEoDjIdLmJpbGxpbmcuYWRtaW4udjEuUmVmdW5kU3RhdGUSDQoFY2F1c2UYBCABKAkSGgoScHJvdmlkZXJfcmVmdW5kX2lkGAUgASgJEi4KCmNyZWF0ZWRfYXQYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnNldHRsZWRfYXQYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIpoCCgxXZWJob29rRXZlbnQSEAoIcHJvdmlkZXIYASABKAkSGQoRcHJvdmlkZXJfZXZlbnRfaWQYAiABKAkSDAoEdHlwZRgDIAEoCRIyCgVzdGF0ZRgEIAEoDjIjLmJpbGxpbmcuYWRtaW4udjEuV2ViaG9va0V2ZW50U3RhdGUSDAoEbm90ZRgFIAEoCRIbChNwcm92aWRlcl9wYXltZW50X2lkGAYgASgJEg0KBXRyaWVzGAcgASgFEi8KC3JlY2VpdmVkX2F0GAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIwCgxwcm9jZXNzZWRfYXQYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIvICChNMaXN0UGF5bWVudHNSZXF1ZXN0Eh0KCXBhZ2Vfc2l6ZRgBIAEoBUIKukgHGgUY9AMoABIcCgpwYWdlX3Rva2VuGAIgASgJQgi6SAVyAxiABBJPCgd1c2VyX2lkGAMgASgJQj66SDtyOTI3XihbMC05YS1mQS1GXXs4fSgtWzAtOWEtZkEtRl17NH0pezN9LVswLTlhLWZBLUZdezEyfSk/JBJXCg9zdWJzY3JpcHRpb25faWQYBCABKAlCPrpIO3I5MjdeKFswLTlhLWZBLUZdezh9KC1bMC05YS1mQS1GXXs0fSl7M30tWzAtOWEtZkEtRl17MTJ9KT8kEjMKBnN0YXR1cxgFIAEoDjIZLmJpbGxpbmcudjEuUGF5bWVudFN0YXR1c0IIukgFggECEAESPwoNYXR0ZW1wdF9zdGF0ZRgGIAEoDjIeLmJpbGxpbmcuYWRtaW4udjEuQXR0ZW1wdFN0YXRlQgi6SAWCAQIQASJhChRMaXN0UGF5bWVudHNSZXNwb25zZRIwCghwYXltZW50cxgBIAMoCzIeLmJpbGxpbmcuYWRtaW4udjEuQWRtaW5QYXltZW50EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSIxChFHZXRQYXltZW50UmVxdWVzdBIcCgpwYXltZW50X2lkGAEgASgJQgi6SAVyA7ABASJFChJHZXRQYXltZW50UmVzcG9uc2USLwoHcGF5bWVudBgBIAEoCzIeLmJpbGxpbmcuYWRtaW4udjEuQWRtaW5QYXltZW50IjUKFUV4cGxhaW5QYXltZW50UmVxdWVzdBIcCgpwYXltZW50X2lkGAEgASgJQgi6SAVyA7ABASKLAgoWRXhwbGFpblBheW1lbnRSZXNwb25zZRIvCgdwYXltZW50GAEgASgLMh4uYmlsbGluZy5hZG1pbi52MS5BZG1pblBheW1lbnQSLgoMc3Vic2NyaXB0aW9uGAIgASgLMhguYmlsbGluZy52MS5TdWJzY3JpcHRpb24SKQoDZHVlGAMgASgLMhwuYmlsbGluZy5hZG1pbi52MS5QYXltZW50RHVlEjYKDndlYmhvb2tfZXZlbnRzGAQgAygLMh4uYmlsbGluZy5hZG1pbi52MS5XZWJob29rRXZlbnQSLQoGZXZlbnRzGAUgAygLMh0uYmlsbGluZy52MS5TdWJzY3JpcHRpb25FdmVudCKkAQoKUGF5bWVudER1ZRInCgRraW5kGAEgASgOMhkuYmlsbGluZy5hZG1pbi52MS5EdWVLaW5kEg0KBWN5Y2xlGAIgASgFEi0KCWFuY2hvcl9hdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFAoMYW5jaG9yX2N5Y2xlGAQgASgFEhkKEWJpbGxpbmdfdGltZV96b25lGAUgASgJIqgBChRSZWZ1bmRQYXltZW50UmVxdWVzdBIcCgpyZXF1ZXN0X2lkGAEgASgJQgi6SAVyA7ABARIaCgZyZWFzb24YAiABKAlCCrpIB3IFEAEYgAISFQoNdmFsaWRhdGVfb25seRgDIAEoCBIcCgpwYXltZW50X2lkGAQgASgJQgi6SAVyA7ABARIhCgZhbW91bnQYBSABKAsyES5iaWxsaW5nLnYxLk1vbmV5Im4KFVJlZnVuZFBheW1lbnRSZXNwb25zZRIRCglyZWZ1bmRfaWQYASABKAkSIQoGYW1vdW50GAIgASgLMhEuYmlsbGluZy52MS5Nb25leRIfCgRsZWZ0GAMgASgLMhEuYmlsbGluZy52MS5Nb25leSKNAQocUmVzb2x2ZVVua25vd25QYXltZW50UmVxdWVzdBIcCgpyZXF1ZXN0X2lkGAEgASgJQgi6SAVyA7ABARIaCgZyZWFzb24YAiABKAlCCrpIB3IFEAEYgAISFQoNdmFsaWRhdGVfb25seRgDIAEoCBIcCgpwYXltZW50X2lkGAQgASgJQgi6SAVyA7ABASJiCh1SZXNvbHZlVW5rbm93blBheW1lbnRSZXNwb25zZRIvCgdwYXltZW50GAEgASgLMh4uYmlsbGluZy5hZG1pbi52MS5BZG1pblBheW1lbnQSEAoIcmVzb2x2ZWQYAiABKAgilQEKGExpc3RXZWJob29rRXZlbnRzUmVxdWVzdBIdCglwYWdlX3NpemUYASABKAVCCrpIBxoFGPQDKAASHAoKcGFnZV90b2tlbhgCIAEoCUIIukgFcgMYgAQSPAoFc3RhdGUYAyABKA4yIy5iaWxsaW5nLmFkbWluLnYxLldlYmhvb2tFdmVudFN0YXRlQgi6SAWCAQIQASJkChlMaXN0V2ViaG9va0V2ZW50c1Jlc3BvbnNlEi4KBmV2ZW50cxgBIAMoCzIeLmJpbGxpbmcuYWRtaW4udjEuV2ViaG9va0V2ZW50EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSLFAQoZUmVwbGF5V2ViaG9va0V2ZW50UmVxdWVzdBIcCgpyZXF1ZXN0X2lkGAEgASgJQgi6SAVyA7ABARIaCgZyZWFzb24YAiABKAlCCrpIB3IFEAEYgAISFQoNdmFsaWRhdGVfb25seRgDIAEoCBIwCghwcm92aWRlchgEIAEoCUIeukgbchkyF15bYS16XVthLXowLTlfLV17MCwzMX0kEiUKEXByb3ZpZGVyX2V2ZW50X2lkGAUgASgJQgq6SAdyBRABGIACIksKGlJlcGxheVdlYmhvb2tFdmVudFJlc3BvbnNlEi0KBWV2ZW50GAEgASgLMh4uYmlsbGluZy5hZG1pbi52MS5XZWJob29rRXZlbnQqgQIKDEF0dGVtcHRTdGF0ZRIdChlBVFRFTVBUX1NUQVRFX1VOU1BFQ0lGSUVEEAASGQoVQVRURU1QVF9TVEFURV9QRU5ESU5HEAESFgoSQVRURU1QVF9TVEFURV9TRU5UEAISGQoVQVRURU1QVF9TVEFURV9XQUlUSU5HEAMSGQoVQVRURU1QVF9TVEFURV9VTktOT1dOEAQSGAoUQVRURU1QVF9TVEFURV9QQVJLRUQQBRIbChdBVFRFTVBUX1NUQVRFX1NVQ0NFRURFRBAGEhoKFkFUVEVNUFRfU1RBVEVfREVDTElORUQQBxIWChJBVFRFTVBUX1NUQVRFX0RFQUQQCCrjAQoRV2ViaG9va0V2ZW50U3RhdGUSIwofV0VCSE9PS19FVkVOVF9TVEFURV9VTlNQRUNJRklFRBAAEiAKHFdFQkhPT0tfRVZFTlRfU1RBVEVfUkVDRUlWRUQQARIhCh1XRUJIT09LX0VWRU5UX1NUQVRFX1BST0NFU1NFRBACEh8KG1dFQkhPT0tfRVZFTlRfU1RBVEVfSUdOT1JFRBADEiMKH1dFQkhPT0tfRVZFTlRfU1RBVEVfUVVBUkFOVElORUQQBBIeChpXRUJIT09LX0VWRU5UX1NUQVRFX09SUEhBThAFKnoKC1JlZnVuZFN0YXRlEhwKGFJFRlVORF9TVEFURV9VTlNQRUNJRklFRBAAEhgKFFJFRlVORF9TVEFURV9QRU5ESU5HEAESGgoWUkVGVU5EX1NUQVRFX1NVQ0NFRURFRBACEhcKE1JFRlVORF9TVEFURV9GQUlMRUQQAypqCgdEdWVLaW5kEhgKFERVRV9LSU5EX1VOU1BFQ0lGSUVEEAASFAoQRFVFX0tJTkRfSU5JVElBTBABEhQKEERVRV9LSU5EX1JFTkVXQUwQAhIZChVEVUVfS0lORF9NRVRIT0RfU0VUVVAQAzKyBgoTUGF5bWVudEFkbWluU2VydmljZRJoCgxMaXN0UGF5bWVudHMSJS5iaWxsaW5nLmFkbWluLnYxLkxpc3RQYXltZW50c1JlcXVlc3QaJi5iaWxsaW5nLmFkbWluLnYxLkxpc3RQYXltZW50c1Jlc3BvbnNlIgmQAgGKtRgCIAESYgoKR2V0UGF5bWVudBIjLmJpbGxpbmcuYWRtaW4udjEuR2V0UGF5bWVudFJlcXVlc3QaJC5iaWxsaW5nLmFkbWluLnYxLkdldFBheW1lbnRSZXNwb25zZSIJkAIBirUYAiABEm4KDkV4cGxhaW5QYXltZW50EicuYmlsbGluZy5hZG1pbi52MS5FeHBsYWluUGF5bWVudFJlcXVlc3QaKC5iaWxsaW5nLmFkbWluLnYxLkV4cGxhaW5QYXltZW50UmVzcG9uc2UiCZACAYq1GAIgARJoCg1SZWZ1bmRQYXltZW50EiYuYmlsbGluZy5hZG1pbi52MS5SZWZ1bmRQYXltZW50UmVxdWVzdBonLmJpbGxpbmcuYWRtaW4udjEuUmVmdW5kUGF5bWVudFJlc3BvbnNlIgaKtRgCIAISgAEKFVJlc29sdmVVbmtub3duUGF5bWVudBIuLmJpbGxpbmcuYWRtaW4udjEuUmVzb2x2ZVVua25vd25QYXltZW50UmVxdWVzdBovLmJpbGxpbmcuYWRtaW4udjEuUmVzb2x2ZVVua25vd25QYXltZW50UmVzcG9uc2UiBoq1GAIgAhJ3ChFMaXN0V2ViaG9va0V2ZW50cxIqLmJpbGxpbmcuYWRtaW4udjEuTGlzdFdlYmhvb2tFdmVudHNSZXF1ZXN0GisuYmlsbGluZy5hZG1pbi52MS5MaXN0V2ViaG9va0V2ZW50c1Jlc3BvbnNlIgmQAgGKtRgCIAESdwoSUmVwbGF5V2ViaG9va0V2ZW50EisuYmlsbGluZy5hZG1pbi52MS5SZXBsYXlXZWJob29rRXZlbnRSZXF1ZXN0GiwuYmlsbGluZy5hZG1pbi52MS5SZXBsYXlXZWJob29rRXZlbnRSZXNwb25zZSIGirUYAiACYgZwcm90bzM", [file_billing_options_v1_access, file_billing_v1_money, file_billing_v1_payment, file_billing_v1_subscription, file_buf_validate_validate, file_google_protobuf_timestamp]);
+  fileDesc("CixiaWxsaW5nL2FkbWluL3YxL3BheW1lbnRfYWRtaW5fc2VydmljZS5wcm90bxIQYmlsbGluZy5hZG1pbi52MSKXAgoMQWRtaW5QYXltZW50EiQKB3BheW1lbnQYASABKAsyEy5iaWxsaW5nLnYxLlBheW1lbnQSDwoHdXNlcl9pZBgCIAEoCRIyCghhdHRlbXB0cxgDIAMoCzIgLmJpbGxpbmcuYWRtaW4udjEuUGF5bWVudEF0dGVtcHQSKQoHcmVmdW5kcxgEIAMoCzIYLmJpbGxpbmcuYWRtaW4udjEuUmVmdW5kEhcKD25lZWRzX2F0dGVudGlvbhgFIAEoCBIrCghkaXNwdXRlcxgGIAMoCzIZLmJpbGxpbmcuYWRtaW4udjEuRGlzcHV0ZRIrCghyZWNlaXB0cxgHIAMoCzIZLmJpbGxpbmcuYWRtaW4udjEuUmVjZWlwdCKRAwoOUGF5bWVudEF0dGVtcHQSCgoCaWQYASABKAkSFgoOYXR0ZW1wdF9udW1iZXIYAiABKAUSLQoFc3RhdGUYAyABKA4yHi5iaWxsaW5nLmFkbWluLnYxLkF0dGVtcHRTdGF0ZRIQCghwcm92aWRlchgEIAEoCRIbChNwcm92aWRlcl9wYXltZW50X2lkGAUgASgJEhcKD2lkZW1wb3RlbmN5X2tleRgGIAEoCRIUCgxtZXRob2RfbGFiZWwYByABKAkSFAoMZGVjbGluZV9jb2RlGAggASgJEhQKDGRlY2xpbmVfaGFyZBgJIAEoCBIPCgdzdXJwbHVzGAogASgIEi4KCmNyZWF0ZWRfYXQYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnNldHRsZWRfYXQYDCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjEKDW5leHRfY2hlY2tfYXQYDSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIvABCgZSZWZ1bmQSCgoCaWQYASABKAkSIQoGYW1vdW50GAIgASgLMhEuYmlsbGluZy52MS5Nb25leRIsCgVzdGF0ZRgDIAEoDjIdLmJpbGxpbmcuYWRtaW4udjEuUmVmdW5kU3RhdGUSDQoFY2F1c2UYBCABKAkSGgoScHJvdmlkZXJfcmVmdW5kX2lkGAUgASgJEi4KCmNyZWF0ZWRfYXQYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnNldHRsZWRfYXQYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIukBCgdSZWNlaXB0EgoKAmlkGAEgASgJEhIKCmF0dGVtcHRfaWQYAiABKAkSEQoJcmVmdW5kX2lkGAMgASgJEi0KBXN0YXRlGAQgASgOMh4uYmlsbGluZy5hZG1pbi52MS5SZWNlaXB0U3RhdGUSDwoHY29udGFjdBgFIAEoCRIRCglsaW5lX3RleHQYBiABKAkSEAoIdmF0X2NvZGUYByABKAUSFwoPcGF5bWVudF9zdWJqZWN0GAggASgJEhQKDHBheW1lbnRfbW9kZRgJIAEoCRIXCg9maXNjYWxfZG9jdW1lbnQYCiABKAkiwgIKB0Rpc3B1dGUSCgoCaWQYASABKAkSEgoKcGF5bWVudF9pZBgCIAEoCRIXCg9zdWJzY3JpcHRpb25faWQYAyABKAkSDwoHdXNlcl9pZBgEIAEoCRIhCgZhbW91bnQYBSABKAsyES5iaWxsaW5nLnYxLk1vbmV5Ei0KBXN0YXRlGAYgASgOMh4uYmlsbGluZy5hZG1pbi52MS5EaXNwdXRlU3RhdGUSDgoGcmVhc29uGAcgASgJEhAKCHByb3ZpZGVyGAggASgJEhsKE3Byb3ZpZGVyX2Rpc3B1dGVfaWQYCSABKAkSLQoJb3BlbmVkX2F0GAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBItCgljbG9zZWRfYXQYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIpoCCgxXZWJob29rRXZlbnQSEAoIcHJvdmlkZXIYASABKAkSGQoRcHJvdmlkZXJfZXZlbnRfaWQYAiABKAkSDAoEdHlwZRgDIAEoCRIyCgVzdGF0ZRgEIAEoDjIjLmJpbGxpbmcuYWRtaW4udjEuV2ViaG9va0V2ZW50U3RhdGUSDAoEbm90ZRgFIAEoCRIbChNwcm92aWRlcl9wYXltZW50X2lkGAYgASgJEg0KBXRyaWVzGAcgASgFEi8KC3JlY2VpdmVkX2F0GAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIwCgxwcm9jZXNzZWRfYXQYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIvICChNMaXN0UGF5bWVudHNSZXF1ZXN0Eh0KCXBhZ2Vfc2l6ZRgBIAEoBUIKukgHGgUY9AMoABIcCgpwYWdlX3Rva2VuGAIgASgJQgi6SAVyAxiABBJPCgd1c2VyX2lkGAMgASgJQj66SDtyOTI3XihbMC05YS1mQS1GXXs4fSgtWzAtOWEtZkEtRl17NH0pezN9LVswLTlhLWZBLUZdezEyfSk/JBJXCg9zdWJzY3JpcHRpb25faWQYBCABKAlCPrpIO3I5MjdeKFswLTlhLWZBLUZdezh9KC1bMC05YS1mQS1GXXs0fSl7M30tWzAtOWEtZkEtRl17MTJ9KT8kEjMKBnN0YXR1cxgFIAEoDjIZLmJpbGxpbmcudjEuUGF5bWVudFN0YXR1c0IIukgFggECEAESPwoNYXR0ZW1wdF9zdGF0ZRgGIAEoDjIeLmJpbGxpbmcuYWRtaW4udjEuQXR0ZW1wdFN0YXRlQgi6SAWCAQIQASJhChRMaXN0UGF5bWVudHNSZXNwb25zZRIwCghwYXltZW50cxgBIAMoCzIeLmJpbGxpbmcuYWRtaW4udjEuQWRtaW5QYXltZW50EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSIxChFHZXRQYXltZW50UmVxdWVzdBIcCgpwYXltZW50X2lkGAEgASgJQgi6SAVyA7ABASJFChJHZXRQYXltZW50UmVzcG9uc2USLwoHcGF5bWVudBgBIAEoCzIeLmJpbGxpbmcuYWRtaW4udjEuQWRtaW5QYXltZW50IjUKFUV4cGxhaW5QYXltZW50UmVxdWVzdBIcCgpwYXltZW50X2lkGAEgASgJQgi6SAVyA7ABASKLAgoWRXhwbGFpblBheW1lbnRSZXNwb25zZRIvCgdwYXltZW50GAEgASgLMh4uYmlsbGluZy5hZG1pbi52MS5BZG1pblBheW1lbnQSLgoMc3Vic2NyaXB0aW9uGAIgASgLMhguYmlsbGluZy52MS5TdWJzY3JpcHRpb24SKQoDZHVlGAMgASgLMhwuYmlsbGluZy5hZG1pbi52MS5QYXltZW50RHVlEjYKDndlYmhvb2tfZXZlbnRzGAQgAygLMh4uYmlsbGluZy5hZG1pbi52MS5XZWJob29rRXZlbnQSLQoGZXZlbnRzGAUgAygLMh0uYmlsbGluZy52MS5TdWJzY3JpcHRpb25FdmVudCKkAQoKUGF5bWVudER1ZRInCgRraW5kGAEgASgOMhkuYmlsbGluZy5hZG1pbi52MS5EdWVLaW5kEg0KBWN5Y2xlGAIgASgFEi0KCWFuY2hvcl9hdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFAoMYW5jaG9yX2N5Y2xlGAQgASgFEhkKEWJpbGxpbmdfdGltZV96b25lGAUgASgJIqgBChRSZWZ1bmRQYXltZW50UmVxdWVzdBIcCgpyZXF1ZXN0X2lkGAEgASgJQgi6SAVyA7ABARIaCgZyZWFzb24YAiABKAlCCrpIB3IFEAEYgAISFQoNdmFsaWRhdGVfb25seRgDIAEoCBIcCgpwYXltZW50X2lkGAQgASgJQgi6SAVyA7ABARIhCgZhbW91bnQYBSABKAsyES5iaWxsaW5nLnYxLk1vbmV5Im4KFVJlZnVuZFBheW1lbnRSZXNwb25zZRIRCglyZWZ1bmRfaWQYASABKAkSIQoGYW1vdW50GAIgASgLMhEuYmlsbGluZy52MS5Nb25leRIfCgRsZWZ0GAMgASgLMhEuYmlsbGluZy52MS5Nb25leSKNAQocUmVzb2x2ZVVua25vd25QYXltZW50UmVxdWVzdBIcCgpyZXF1ZXN0X2lkGAEgASgJQgi6SAVyA7ABARIaCgZyZWFzb24YAiABKAlCCrpIB3IFEAEYgAISFQoNdmFsaWRhdGVfb25seRgDIAEoCBIcCgpwYXltZW50X2lkGAQgASgJQgi6SAVyA7ABASJiCh1SZXNvbHZlVW5rbm93blBheW1lbnRSZXNwb25zZRIvCgdwYXltZW50GAEgASgLMh4uYmlsbGluZy5hZG1pbi52MS5BZG1pblBheW1lbnQSEAoIcmVzb2x2ZWQYAiABKAgi3AEKE0xpc3REaXNwdXRlc1JlcXVlc3QSHQoJcGFnZV9zaXplGAEgASgFQgq6SAcaBRj0AygAEhwKCnBhZ2VfdG9rZW4YAiABKAlCCLpIBXIDGIAEEjcKBXN0YXRlGAMgASgOMh4uYmlsbGluZy5hZG1pbi52MS5EaXNwdXRlU3RhdGVCCLpIBYIBAhABEk8KB3VzZXJfaWQYBCABKAlCPrpIO3I5MjdeKFswLTlhLWZBLUZdezh9KC1bMC05YS1mQS1GXXs0fSl7M30tWzAtOWEtZkEtRl17MTJ9KT8kIlwKFExpc3REaXNwdXRlc1Jlc3BvbnNlEisKCGRpc3B1dGVzGAEgAygLMhkuYmlsbGluZy5hZG1pbi52MS5EaXNwdXRlEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSKVAQoYTGlzdFdlYmhvb2tFdmVudHNSZXF1ZXN0Eh0KCXBhZ2Vfc2l6ZRgBIAEoBUIKukgHGgUY9AMoABIcCgpwYWdlX3Rva2VuGAIgASgJQgi6SAVyAxiABBI8CgVzdGF0ZRgDIAEoDjIjLmJpbGxpbmcuYWRtaW4udjEuV2ViaG9va0V2ZW50U3RhdGVCCLpIBYIBAhABImQKGUxpc3RXZWJob29rRXZlbnRzUmVzcG9uc2USLgoGZXZlbnRzGAEgAygLMh4uYmlsbGluZy5hZG1pbi52MS5XZWJob29rRXZlbnQSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIsUBChlSZXBsYXlXZWJob29rRXZlbnRSZXF1ZXN0EhwKCnJlcXVlc3RfaWQYASABKAlCCLpIBXIDsAEBEhoKBnJlYXNvbhgCIAEoCUIKukgHcgUQARiAAhIVCg12YWxpZGF0ZV9vbmx5GAMgASgIEjAKCHByb3ZpZGVyGAQgASgJQh66SBtyGTIXXlthLXpdW2EtejAtOV8tXXswLDMxfSQSJQoRcHJvdmlkZXJfZXZlbnRfaWQYBSABKAlCCrpIB3IFEAEYgAIiSwoaUmVwbGF5V2ViaG9va0V2ZW50UmVzcG9uc2USLQoFZXZlbnQYASABKAsyHi5iaWxsaW5nLmFkbWluLnYxLldlYmhvb2tFdmVudCqBAgoMQXR0ZW1wdFN0YXRlEh0KGUFUVEVNUFRfU1RBVEVfVU5TUEVDSUZJRUQQABIZChVBVFRFTVBUX1NUQVRFX1BFTkRJTkcQARIWChJBVFRFTVBUX1NUQVRFX1NFTlQQAhIZChVBVFRFTVBUX1NUQVRFX1dBSVRJTkcQAxIZChVBVFRFTVBUX1NUQVRFX1VOS05PV04QBBIYChRBVFRFTVBUX1NUQVRFX1BBUktFRBAFEhsKF0FUVEVNUFRfU1RBVEVfU1VDQ0VFREVEEAYSGgoWQVRURU1QVF9TVEFURV9ERUNMSU5FRBAHEhYKEkFUVEVNUFRfU1RBVEVfREVBRBAIKuMBChFXZWJob29rRXZlbnRTdGF0ZRIjCh9XRUJIT09LX0VWRU5UX1NUQVRFX1VOU1BFQ0lGSUVEEAASIAocV0VCSE9PS19FVkVOVF9TVEFURV9SRUNFSVZFRBABEiEKHVdFQkhPT0tfRVZFTlRfU1RBVEVfUFJPQ0VTU0VEEAISHwobV0VCSE9PS19FVkVOVF9TVEFURV9JR05PUkVEEAMSIwofV0VCSE9PS19FVkVOVF9TVEFURV9RVUFSQU5USU5FRBAEEh4KGldFQkhPT0tfRVZFTlRfU1RBVEVfT1JQSEFOEAUqegoLUmVmdW5kU3RhdGUSHAoYUkVGVU5EX1NUQVRFX1VOU1BFQ0lGSUVEEAASGAoUUkVGVU5EX1NUQVRFX1BFTkRJTkcQARIaChZSRUZVTkRfU1RBVEVfU1VDQ0VFREVEEAISFwoTUkVGVU5EX1NUQVRFX0ZBSUxFRBADKpQBCgxSZWNlaXB0U3RhdGUSHQoZUkVDRUlQVF9TVEFURV9VTlNQRUNJRklFRBAAEhkKFVJFQ0VJUFRfU1RBVEVfUEVORElORxABEhgKFFJFQ0VJUFRfU1RBVEVfSVNTVUVEEAISGAoUUkVDRUlQVF9TVEFURV9GQUlMRUQQAxIWChJSRUNFSVBUX1NUQVRFX1ZPSUQQBCp7CgxEaXNwdXRlU3RhdGUSHQoZRElTUFVURV9TVEFURV9VTlNQRUNJRklFRBAAEhYKEkRJU1BVVEVfU1RBVEVfT1BFThABEhYKEkRJU1BVVEVfU1RBVEVfTE9TVBACEhwKGERJU1BVVEVfU1RBVEVfUkVJTlNUQVRFRBADKoQBCgdEdWVLaW5kEhgKFERVRV9LSU5EX1VOU1BFQ0lGSUVEEAASFAoQRFVFX0tJTkRfSU5JVElBTBABEhQKEERVRV9LSU5EX1JFTkVXQUwQAhIZChVEVUVfS0lORF9NRVRIT0RfU0VUVVAQAxIYChREVUVfS0lORF9QTEFOX0NIQU5HRRAEMpwHChNQYXltZW50QWRtaW5TZXJ2aWNlEmgKDExpc3RQYXltZW50cxIlLmJpbGxpbmcuYWRtaW4udjEuTGlzdFBheW1lbnRzUmVxdWVzdBomLmJpbGxpbmcuYWRtaW4udjEuTGlzdFBheW1lbnRzUmVzcG9uc2UiCZACAYq1GAIgARJiCgpHZXRQYXltZW50EiMuYmlsbGluZy5hZG1pbi52MS5HZXRQYXltZW50UmVxdWVzdBokLmJpbGxpbmcuYWRtaW4udjEuR2V0UGF5bWVudFJlc3BvbnNlIgmQAgGKtRgCIAESbgoORXhwbGFpblBheW1lbnQSJy5iaWxsaW5nLmFkbWluLnYxLkV4cGxhaW5QYXltZW50UmVxdWVzdBooLmJpbGxpbmcuYWRtaW4udjEuRXhwbGFpblBheW1lbnRSZXNwb25zZSIJkAIBirUYAiABEmgKDVJlZnVuZFBheW1lbnQSJi5iaWxsaW5nLmFkbWluLnYxLlJlZnVuZFBheW1lbnRSZXF1ZXN0GicuYmlsbGluZy5hZG1pbi52MS5SZWZ1bmRQYXltZW50UmVzcG9uc2UiBoq1GAIgAhKAAQoVUmVzb2x2ZVVua25vd25QYXltZW50Ei4uYmlsbGluZy5hZG1pbi52MS5SZXNvbHZlVW5rbm93blBheW1lbnRSZXF1ZXN0Gi8uYmlsbGluZy5hZG1pbi52MS5SZXNvbHZlVW5rbm93blBheW1lbnRSZXNwb25zZSIGirUYAiACEmgKDExpc3REaXNwdXRlcxIlLmJpbGxpbmcuYWRtaW4udjEuTGlzdERpc3B1dGVzUmVxdWVzdBomLmJpbGxpbmcuYWRtaW4udjEuTGlzdERpc3B1dGVzUmVzcG9uc2UiCZACAYq1GAIgARJ3ChFMaXN0V2ViaG9va0V2ZW50cxIqLmJpbGxpbmcuYWRtaW4udjEuTGlzdFdlYmhvb2tFdmVudHNSZXF1ZXN0GisuYmlsbGluZy5hZG1pbi52MS5MaXN0V2ViaG9va0V2ZW50c1Jlc3BvbnNlIgmQAgGKtRgCIAESdwoSUmVwbGF5V2ViaG9va0V2ZW50EisuYmlsbGluZy5hZG1pbi52MS5SZXBsYXlXZWJob29rRXZlbnRSZXF1ZXN0GiwuYmlsbGluZy5hZG1pbi52MS5SZXBsYXlXZWJob29rRXZlbnRSZXNwb25zZSIGirUYAiACYgZwcm90bzM", [file_billing_options_v1_access, file_billing_v1_money, file_billing_v1_payment, file_billing_v1_subscription, file_buf_validate_validate, file_google_protobuf_timestamp]);
 
 /**
  * A payment as operators see it.
@@ -62,6 +62,20 @@ export type AdminPayment = Message<"billing.admin.v1.AdminPayment"> & {
    * @generated from field: bool needs_attention = 5;
    */
   needsAttention: boolean;
+
+  /**
+   * What cardholders said to their banks about it.
+   *
+   * @generated from field: repeated billing.admin.v1.Dispute disputes = 6;
+   */
+  disputes: Dispute[];
+
+  /**
+   * Receipts of its charges and refunds (54-FZ), where the payment system issues them.
+   *
+   * @generated from field: repeated billing.admin.v1.Receipt receipts = 7;
+   */
+  receipts: Receipt[];
 };
 
 /**
@@ -240,6 +254,181 @@ export const RefundSchema: GenMessage<Refund> = /*@__PURE__*/
   messageDesc(file_billing_admin_v1_payment_admin_service, 2);
 
 /**
+ * What the tax office hears of a charge or a refund.
+ *
+ * @generated from message billing.admin.v1.Receipt
+ */
+export type Receipt = Message<"billing.admin.v1.Receipt"> & {
+  /**
+   * UUID.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * The attempt that took the money.
+   *
+   * @generated from field: string attempt_id = 2;
+   */
+  attemptId: string;
+
+  /**
+   * The refund that it is about; empty for the charge's own.
+   *
+   * @generated from field: string refund_id = 3;
+   */
+  refundId: string;
+
+  /**
+   * Where it is.
+   *
+   * @generated from field: billing.admin.v1.ReceiptState state = 4;
+   */
+  state: ReceiptState;
+
+  /**
+   * The e-mail address that it goes to; empty once it is erased.
+   *
+   * @generated from field: string contact = 5;
+   */
+  contact: string;
+
+  /**
+   * What was sold, in words.
+   *
+   * @generated from field: string line_text = 6;
+   */
+  lineText: string;
+
+  /**
+   * The payment system's code of the value added tax.
+   *
+   * @generated from field: int32 vat_code = 7;
+   */
+  vatCode: number;
+
+  /**
+   * What kind of thing was sold: `service`.
+   *
+   * @generated from field: string payment_subject = 8;
+   */
+  paymentSubject: string;
+
+  /**
+   * How it was paid: `full_payment`.
+   *
+   * @generated from field: string payment_mode = 9;
+   */
+  paymentMode: string;
+
+  /**
+   * By which the tax office knows it; empty until it is issued.
+   *
+   * @generated from field: string fiscal_document = 10;
+   */
+  fiscalDocument: string;
+};
+
+/**
+ * Describes the message billing.admin.v1.Receipt.
+ * Use `create(ReceiptSchema)` to create a new message.
+ */
+export const ReceiptSchema: GenMessage<Receipt> = /*@__PURE__*/
+  messageDesc(file_billing_admin_v1_payment_admin_service, 3);
+
+/**
+ * A cardholder says to the bank that a charge was none of theirs.
+ *
+ * @generated from message billing.admin.v1.Dispute
+ */
+export type Dispute = Message<"billing.admin.v1.Dispute"> & {
+  /**
+   * UUID.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * The payment.
+   *
+   * @generated from field: string payment_id = 2;
+   */
+  paymentId: string;
+
+  /**
+   * The subscription.
+   *
+   * @generated from field: string subscription_id = 3;
+   */
+  subscriptionId: string;
+
+  /**
+   * The viewer.
+   *
+   * @generated from field: string user_id = 4;
+   */
+  userId: string;
+
+  /**
+   * How much is disputed.
+   *
+   * @generated from field: billing.v1.Money amount = 5;
+   */
+  amount?: Money | undefined;
+
+  /**
+   * Where it is.
+   *
+   * @generated from field: billing.admin.v1.DisputeState state = 6;
+   */
+  state: DisputeState;
+
+  /**
+   * The payment system's code for why.
+   *
+   * @generated from field: string reason = 7;
+   */
+  reason: string;
+
+  /**
+   * The payment system.
+   *
+   * @generated from field: string provider = 8;
+   */
+  provider: string;
+
+  /**
+   * Its id of the dispute: evidence is handed in there.
+   *
+   * @generated from field: string provider_dispute_id = 9;
+   */
+  providerDisputeId: string;
+
+  /**
+   * When we heard of it.
+   *
+   * @generated from field: google.protobuf.Timestamp opened_at = 10;
+   */
+  openedAt?: Timestamp | undefined;
+
+  /**
+   * When it was decided; unset while it is open.
+   *
+   * @generated from field: google.protobuf.Timestamp closed_at = 11;
+   */
+  closedAt?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message billing.admin.v1.Dispute.
+ * Use `create(DisputeSchema)` to create a new message.
+ */
+export const DisputeSchema: GenMessage<Dispute> = /*@__PURE__*/
+  messageDesc(file_billing_admin_v1_payment_admin_service, 4);
+
+/**
  * A payment system's notice.
  *
  * @generated from message billing.admin.v1.WebhookEvent
@@ -314,7 +503,7 @@ export type WebhookEvent = Message<"billing.admin.v1.WebhookEvent"> & {
  * Use `create(WebhookEventSchema)` to create a new message.
  */
 export const WebhookEventSchema: GenMessage<WebhookEvent> = /*@__PURE__*/
-  messageDesc(file_billing_admin_v1_payment_admin_service, 3);
+  messageDesc(file_billing_admin_v1_payment_admin_service, 5);
 
 /**
  * Which payments.
@@ -370,7 +559,7 @@ export type ListPaymentsRequest = Message<"billing.admin.v1.ListPaymentsRequest"
  * Use `create(ListPaymentsRequestSchema)` to create a new message.
  */
 export const ListPaymentsRequestSchema: GenMessage<ListPaymentsRequest> = /*@__PURE__*/
-  messageDesc(file_billing_admin_v1_payment_admin_service, 4);
+  messageDesc(file_billing_admin_v1_payment_admin_service, 6);
 
 /**
  * One page.
@@ -398,7 +587,7 @@ export type ListPaymentsResponse = Message<"billing.admin.v1.ListPaymentsRespons
  * Use `create(ListPaymentsResponseSchema)` to create a new message.
  */
 export const ListPaymentsResponseSchema: GenMessage<ListPaymentsResponse> = /*@__PURE__*/
-  messageDesc(file_billing_admin_v1_payment_admin_service, 5);
+  messageDesc(file_billing_admin_v1_payment_admin_service, 7);
 
 /**
  * Which payment.
@@ -419,7 +608,7 @@ export type GetPaymentRequest = Message<"billing.admin.v1.GetPaymentRequest"> & 
  * Use `create(GetPaymentRequestSchema)` to create a new message.
  */
 export const GetPaymentRequestSchema: GenMessage<GetPaymentRequest> = /*@__PURE__*/
-  messageDesc(file_billing_admin_v1_payment_admin_service, 6);
+  messageDesc(file_billing_admin_v1_payment_admin_service, 8);
 
 /**
  * The payment.
@@ -440,7 +629,7 @@ export type GetPaymentResponse = Message<"billing.admin.v1.GetPaymentResponse"> 
  * Use `create(GetPaymentResponseSchema)` to create a new message.
  */
 export const GetPaymentResponseSchema: GenMessage<GetPaymentResponse> = /*@__PURE__*/
-  messageDesc(file_billing_admin_v1_payment_admin_service, 7);
+  messageDesc(file_billing_admin_v1_payment_admin_service, 9);
 
 /**
  * Which payment.
@@ -461,7 +650,7 @@ export type ExplainPaymentRequest = Message<"billing.admin.v1.ExplainPaymentRequ
  * Use `create(ExplainPaymentRequestSchema)` to create a new message.
  */
 export const ExplainPaymentRequestSchema: GenMessage<ExplainPaymentRequest> = /*@__PURE__*/
-  messageDesc(file_billing_admin_v1_payment_admin_service, 8);
+  messageDesc(file_billing_admin_v1_payment_admin_service, 10);
 
 /**
  * All that explains it.
@@ -510,7 +699,7 @@ export type ExplainPaymentResponse = Message<"billing.admin.v1.ExplainPaymentRes
  * Use `create(ExplainPaymentResponseSchema)` to create a new message.
  */
 export const ExplainPaymentResponseSchema: GenMessage<ExplainPaymentResponse> = /*@__PURE__*/
-  messageDesc(file_billing_admin_v1_payment_admin_service, 9);
+  messageDesc(file_billing_admin_v1_payment_admin_service, 11);
 
 /**
  * Why a payment was due, and how its period was computed.
@@ -560,7 +749,7 @@ export type PaymentDue = Message<"billing.admin.v1.PaymentDue"> & {
  * Use `create(PaymentDueSchema)` to create a new message.
  */
 export const PaymentDueSchema: GenMessage<PaymentDue> = /*@__PURE__*/
-  messageDesc(file_billing_admin_v1_payment_admin_service, 10);
+  messageDesc(file_billing_admin_v1_payment_admin_service, 12);
 
 /**
  * What to give back.
@@ -609,7 +798,7 @@ export type RefundPaymentRequest = Message<"billing.admin.v1.RefundPaymentReques
  * Use `create(RefundPaymentRequestSchema)` to create a new message.
  */
 export const RefundPaymentRequestSchema: GenMessage<RefundPaymentRequest> = /*@__PURE__*/
-  messageDesc(file_billing_admin_v1_payment_admin_service, 11);
+  messageDesc(file_billing_admin_v1_payment_admin_service, 13);
 
 /**
  * What goes back.
@@ -644,7 +833,7 @@ export type RefundPaymentResponse = Message<"billing.admin.v1.RefundPaymentRespo
  * Use `create(RefundPaymentResponseSchema)` to create a new message.
  */
 export const RefundPaymentResponseSchema: GenMessage<RefundPaymentResponse> = /*@__PURE__*/
-  messageDesc(file_billing_admin_v1_payment_admin_service, 12);
+  messageDesc(file_billing_admin_v1_payment_admin_service, 14);
 
 /**
  * What to resolve.
@@ -686,7 +875,7 @@ export type ResolveUnknownPaymentRequest = Message<"billing.admin.v1.ResolveUnkn
  * Use `create(ResolveUnknownPaymentRequestSchema)` to create a new message.
  */
 export const ResolveUnknownPaymentRequestSchema: GenMessage<ResolveUnknownPaymentRequest> = /*@__PURE__*/
-  messageDesc(file_billing_admin_v1_payment_admin_service, 13);
+  messageDesc(file_billing_admin_v1_payment_admin_service, 15);
 
 /**
  * What is known now.
@@ -714,7 +903,77 @@ export type ResolveUnknownPaymentResponse = Message<"billing.admin.v1.ResolveUnk
  * Use `create(ResolveUnknownPaymentResponseSchema)` to create a new message.
  */
 export const ResolveUnknownPaymentResponseSchema: GenMessage<ResolveUnknownPaymentResponse> = /*@__PURE__*/
-  messageDesc(file_billing_admin_v1_payment_admin_service, 14);
+  messageDesc(file_billing_admin_v1_payment_admin_service, 16);
+
+/**
+ * Which disputes.
+ *
+ * @generated from message billing.admin.v1.ListDisputesRequest
+ */
+export type ListDisputesRequest = Message<"billing.admin.v1.ListDisputesRequest"> & {
+  /**
+   * How many at most; 50 when 0.
+   *
+   * @generated from field: int32 page_size = 1;
+   */
+  pageSize: number;
+
+  /**
+   * From the page before; it fits the same caller and the same filter only.
+   *
+   * @generated from field: string page_token = 2;
+   */
+  pageToken: string;
+
+  /**
+   * In this state; all when unset.
+   *
+   * @generated from field: billing.admin.v1.DisputeState state = 3;
+   */
+  state: DisputeState;
+
+  /**
+   * Of this viewer; all when empty.
+   *
+   * @generated from field: string user_id = 4;
+   */
+  userId: string;
+};
+
+/**
+ * Describes the message billing.admin.v1.ListDisputesRequest.
+ * Use `create(ListDisputesRequestSchema)` to create a new message.
+ */
+export const ListDisputesRequestSchema: GenMessage<ListDisputesRequest> = /*@__PURE__*/
+  messageDesc(file_billing_admin_v1_payment_admin_service, 17);
+
+/**
+ * One page.
+ *
+ * @generated from message billing.admin.v1.ListDisputesResponse
+ */
+export type ListDisputesResponse = Message<"billing.admin.v1.ListDisputesResponse"> & {
+  /**
+   * The disputes.
+   *
+   * @generated from field: repeated billing.admin.v1.Dispute disputes = 1;
+   */
+  disputes: Dispute[];
+
+  /**
+   * For the next page; empty on the last one.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message billing.admin.v1.ListDisputesResponse.
+ * Use `create(ListDisputesResponseSchema)` to create a new message.
+ */
+export const ListDisputesResponseSchema: GenMessage<ListDisputesResponse> = /*@__PURE__*/
+  messageDesc(file_billing_admin_v1_payment_admin_service, 18);
 
 /**
  * Which notices.
@@ -749,7 +1008,7 @@ export type ListWebhookEventsRequest = Message<"billing.admin.v1.ListWebhookEven
  * Use `create(ListWebhookEventsRequestSchema)` to create a new message.
  */
 export const ListWebhookEventsRequestSchema: GenMessage<ListWebhookEventsRequest> = /*@__PURE__*/
-  messageDesc(file_billing_admin_v1_payment_admin_service, 15);
+  messageDesc(file_billing_admin_v1_payment_admin_service, 19);
 
 /**
  * One page.
@@ -777,7 +1036,7 @@ export type ListWebhookEventsResponse = Message<"billing.admin.v1.ListWebhookEve
  * Use `create(ListWebhookEventsResponseSchema)` to create a new message.
  */
 export const ListWebhookEventsResponseSchema: GenMessage<ListWebhookEventsResponse> = /*@__PURE__*/
-  messageDesc(file_billing_admin_v1_payment_admin_service, 16);
+  messageDesc(file_billing_admin_v1_payment_admin_service, 20);
 
 /**
  * Which notice.
@@ -826,7 +1085,7 @@ export type ReplayWebhookEventRequest = Message<"billing.admin.v1.ReplayWebhookE
  * Use `create(ReplayWebhookEventRequestSchema)` to create a new message.
  */
 export const ReplayWebhookEventRequestSchema: GenMessage<ReplayWebhookEventRequest> = /*@__PURE__*/
-  messageDesc(file_billing_admin_v1_payment_admin_service, 17);
+  messageDesc(file_billing_admin_v1_payment_admin_service, 21);
 
 /**
  * It is worked off again.
@@ -847,7 +1106,7 @@ export type ReplayWebhookEventResponse = Message<"billing.admin.v1.ReplayWebhook
  * Use `create(ReplayWebhookEventResponseSchema)` to create a new message.
  */
 export const ReplayWebhookEventResponseSchema: GenMessage<ReplayWebhookEventResponse> = /*@__PURE__*/
-  messageDesc(file_billing_admin_v1_payment_admin_service, 18);
+  messageDesc(file_billing_admin_v1_payment_admin_service, 22);
 
 /**
  * Where an attempt to take money is.
@@ -1043,6 +1302,109 @@ export const RefundStateSchema: GenEnum<RefundState> = /*@__PURE__*/
   enumDesc(file_billing_admin_v1_payment_admin_service, 2);
 
 /**
+ * Where a receipt is.
+ *
+ * @generated from enum billing.admin.v1.ReceiptState
+ */
+export const ReceiptState = {
+  /**
+   * Not set.
+   *
+   * @generated from enum value: RECEIPT_STATE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * Asked for with the money; not issued yet.
+   *
+   * @generated from enum value: RECEIPT_STATE_PENDING = 1;
+   */
+  PENDING: 1,
+
+  /**
+   * Issued.
+   *
+   * @generated from enum value: RECEIPT_STATE_ISSUED = 2;
+   */
+  ISSUED: 2,
+
+  /**
+   * Not issued: it needs a person.
+   *
+   * @generated from enum value: RECEIPT_STATE_FAILED = 3;
+   */
+  FAILED: 3,
+
+  /**
+   * The money never moved.
+   *
+   * @generated from enum value: RECEIPT_STATE_VOID = 4;
+   */
+  VOID: 4,
+} as const;
+
+/**
+ * Where a receipt is.
+ *
+ * @generated from enum billing.admin.v1.ReceiptState
+ */
+export type ReceiptState = (typeof ReceiptState)[keyof typeof ReceiptState] | UnknownEnum;
+
+/**
+ * Describes the enum billing.admin.v1.ReceiptState.
+ */
+export const ReceiptStateSchema: GenEnum<ReceiptState> = /*@__PURE__*/
+  enumDesc(file_billing_admin_v1_payment_admin_service, 3);
+
+/**
+ * Where a dispute is.
+ *
+ * @generated from enum billing.admin.v1.DisputeState
+ */
+export const DisputeState = {
+  /**
+   * Not set.
+   *
+   * @generated from enum value: DISPUTE_STATE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * The bank has taken the money until it is decided.
+   *
+   * @generated from enum value: DISPUTE_STATE_OPEN = 1;
+   */
+  OPEN: 1,
+
+  /**
+   * The money stays away.
+   *
+   * @generated from enum value: DISPUTE_STATE_LOST = 2;
+   */
+  LOST: 2,
+
+  /**
+   * The money came back.
+   *
+   * @generated from enum value: DISPUTE_STATE_REINSTATED = 3;
+   */
+  REINSTATED: 3,
+} as const;
+
+/**
+ * Where a dispute is.
+ *
+ * @generated from enum billing.admin.v1.DisputeState
+ */
+export type DisputeState = (typeof DisputeState)[keyof typeof DisputeState] | UnknownEnum;
+
+/**
+ * Describes the enum billing.admin.v1.DisputeState.
+ */
+export const DisputeStateSchema: GenEnum<DisputeState> = /*@__PURE__*/
+  enumDesc(file_billing_admin_v1_payment_admin_service, 4);
+
+/**
  * The kind of a payment.
  *
  * @generated from enum billing.admin.v1.DueKind
@@ -1075,6 +1437,13 @@ export const DueKind = {
    * @generated from enum value: DUE_KIND_METHOD_SETUP = 3;
    */
   METHOD_SETUP: 3,
+
+  /**
+   * Another plan was asked for.
+   *
+   * @generated from enum value: DUE_KIND_PLAN_CHANGE = 4;
+   */
+  PLAN_CHANGE: 4,
 } as const;
 
 /**
@@ -1088,7 +1457,7 @@ export type DueKind = (typeof DueKind)[keyof typeof DueKind] | UnknownEnum;
  * Describes the enum billing.admin.v1.DueKind.
  */
 export const DueKindSchema: GenEnum<DueKind> = /*@__PURE__*/
-  enumDesc(file_billing_admin_v1_payment_admin_service, 3);
+  enumDesc(file_billing_admin_v1_payment_admin_service, 5);
 
 /**
  * Money: what was taken, why, and what needs a person.
@@ -1129,7 +1498,8 @@ export const PaymentAdminService: GenService<{
   },
   /**
    * Gives money back, all or a part. Support refunds payments of the last 60 days; an admin older ones, too.
-   * Reasons: PAYMENT_NOT_FOUND, PAYMENT_OUTCOME_PENDING, NOTHING_TO_REFUND, REFUND_TOO_LARGE, ROLE_LIMIT_EXCEEDED.
+   * Reasons: PAYMENT_NOT_FOUND, PAYMENT_OUTCOME_PENDING, DISPUTE_OPEN, NOTHING_TO_REFUND, REFUND_TOO_LARGE,
+   * ROLE_LIMIT_EXCEEDED.
    *
    * @generated from rpc billing.admin.v1.PaymentAdminService.RefundPayment
    */
@@ -1148,6 +1518,16 @@ export const PaymentAdminService: GenService<{
     methodKind: "unary";
     input: typeof ResolveUnknownPaymentRequestSchema;
     output: typeof ResolveUnknownPaymentResponseSchema;
+  },
+  /**
+   * Cardholders' disputes, newest first. Reasons: PAGE_TOKEN_INVALID.
+   *
+   * @generated from rpc billing.admin.v1.PaymentAdminService.ListDisputes
+   */
+  listDisputes: {
+    methodKind: "unary";
+    input: typeof ListDisputesRequestSchema;
+    output: typeof ListDisputesResponseSchema;
   },
   /**
    * Notices of payment systems, newest first. Reasons: PAGE_TOKEN_INVALID.

@@ -20,7 +20,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file billing/admin/v1/plan_admin_service.proto.
  */
 export const file_billing_admin_v1_plan_admin_service: GenFile = /*@__PURE__*/
-  fileDesc("CiliaWxsaW5nL2FkbWluL3YxL3BsYW5fYWRtaW5fc2VydmljZS5wcm90bxIQYmlsbGluZy5hZG1pbi52MSLeAgoJQWRtaW5QbGFuEh4KBHBsYW4YASABKAsyEC5iaWxsaW5nLnYxLlBsYW4SDAoEZXRhZxgCIAEoCRIvCgthcmNoaXZlZF9hdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKY3JlYXRlZF9hdBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASNQoNcmVmdW5kX3BvbGljeRgFIAEoDjIeLmJpbGxpbmcuYWRtaW4udjEuUmVmdW5kUG9saWN5Eh8KF29wZW5fc3Vic2NyaXB0aW9uX2NvdW50GAYgASgDEhoKEnN1YnNjcmlwdGlvbl9jb3VudBgHIAEoAxIuCgpwcmljZV91c2VzGAggAygLMhouYmlsbGluZy5hZG1pbi52MS5QcmljZVVzZRIeChZmZWF0dXJlc19wZW5kaW5nX2NvdW50GAkgASgDIj0KCFByaWNlVXNlEhAKCHByaWNlX2lkGAEgASgJEh8KF29wZW5fc3Vic2NyaXB0aW9uX2NvdW50GAIgASgDIpQBCghOZXdQcmljZRIpCgZhbW91bnQYASABKAsyES5iaWxsaW5nLnYxLk1vbmV5Qga6SAPIAQESOQoNaW50ZXJ2YWxfdW5pdBgCIAEoDjIYLmJpbGxpbmcudjEuSW50ZXJ2YWxVbml0Qgi6SAWCAQIQARIiCg5pbnRlcnZhbF9jb3VudBgDIAEoBUIKukgHGgUY7gIoASKWAQoQTGlzdFBsYW5zUmVxdWVzdBIdCglwYWdlX3NpemUYASABKAVCCrpIBxoFGPQDKAASHAoKcGFnZV90b2tlbhgCIAEoCUIIukgFcgMYgAQSGAoQaW5jbHVkZV9hcmNoaXZlZBgDIAEoCBIrCg1jdXJyZW5jeV9jb2RlGAQgASgJQhS6SBFyDzINXihbQS1aXXszfSk/JCJYChFMaXN0UGxhbnNSZXNwb25zZRIqCgVwbGFucxgBIAMoCzIbLmJpbGxpbmcuYWRtaW4udjEuQWRtaW5QbGFuEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSIrCg5HZXRQbGFuUmVxdWVzdBIZCgdwbGFuX2lkGAEgASgJQgi6SAVyA7ABASI8Cg9HZXRQbGFuUmVzcG9uc2USKQoEcGxhbhgBIAEoCzIbLmJpbGxpbmcuYWRtaW4udjEuQWRtaW5QbGFuItYDChFDcmVhdGVQbGFuUmVxdWVzdBIcCgpyZXF1ZXN0X2lkGAEgASgJQgi6SAVyA7ABARIaCgZyZWFzb24YAiABKAlCCrpIB3IFEAEYgAISFQoNdmFsaWRhdGVfb25seRgDIAEoCBIsCgRjb2RlGAQgASgJQh66SBtyGTIXXlthLXpdW2EtejAtOV8tXXswLDYzfSQSFwoEbmFtZRgFIAEoCUIJukgGcgQQARhkEh0KC2Rlc2NyaXB0aW9uGAYgASgJQgi6SAVyAxjoBxI4CghmZWF0dXJlcxgHIAMoCUImukgjkgEgEEAiHHIaMhheW2Etel1bYS16MC05Xy4tXXswLDYzfSQSNwoMcHJvZHVjdF9saW5lGAggASgJQiG6SB5yHDIaXihbYS16XVthLXowLTlfLV17MCw2M30pPyQSHgoKdHJpYWxfZGF5cxgJIAEoBUIKukgHGgUY7QIoABI/Cg1yZWZ1bmRfcG9saWN5GAogASgOMh4uYmlsbGluZy5hZG1pbi52MS5SZWZ1bmRQb2xpY3lCCLpIBYIBAhABEjYKBnByaWNlcxgLIAMoCzIaLmJpbGxpbmcuYWRtaW4udjEuTmV3UHJpY2VCCrpIB5IBBAgBEBQiPwoSQ3JlYXRlUGxhblJlc3BvbnNlEikKBHBsYW4YASABKAsyGy5iaWxsaW5nLmFkbWluLnYxLkFkbWluUGxhbiKiAwoRVXBkYXRlUGxhblJlcXVlc3QSHAoKcmVxdWVzdF9pZBgBIAEoCUIIukgFcgOwAQESGgoGcmVhc29uGAIgASgJQgq6SAdyBRABGIACEhUKDXZhbGlkYXRlX29ubHkYAyABKAgSGQoHcGxhbl9pZBgEIAEoCUIIukgFcgOwAQESFwoEZXRhZxgFIAEoCUIJukgGcgQQARhAEjcKC3VwZGF0ZV9tYXNrGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLkZpZWxkTWFza0IGukgDyAEBEhUKBG5hbWUYByABKAlCB7pIBHICGGQSHQoLZGVzY3JpcHRpb24YCCABKAlCCLpIBXIDGOgHEjgKCGZlYXR1cmVzGAkgAygJQia6SCOSASAQQCIcchoyGF5bYS16XVthLXowLTlfLi1dezAsNjN9JBIeCgp0cmlhbF9kYXlzGAogASgFQgq6SAcaBRjtAigAEj8KDXJlZnVuZF9wb2xpY3kYCyABKA4yHi5iaWxsaW5nLmFkbWluLnYxLlJlZnVuZFBvbGljeUIIukgFggECEAEiYgoSVXBkYXRlUGxhblJlc3BvbnNlEikKBHBsYW4YASABKAsyGy5iaWxsaW5nLmFkbWluLnYxLkFkbWluUGxhbhIhChlhZmZlY3RlZF9zdWJzY3JpYmVyX2NvdW50GAIgASgDIskBCg9BZGRQcmljZVJlcXVlc3QSHAoKcmVxdWVzdF9pZBgBIAEoCUIIukgFcgOwAQESGgoGcmVhc29uGAIgASgJQgq6SAdyBRABGIACEhUKDXZhbGlkYXRlX29ubHkYAyABKAgSGQoHcGxhbl9pZBgEIAEoCUIIukgFcgOwAQESFwoEZXRhZxgFIAEoCUIJukgGcgQQARhAEjEKBXByaWNlGAYgASgLMhouYmlsbGluZy5hZG1pbi52MS5OZXdQcmljZUIGukgDyAEBIk8KEEFkZFByaWNlUmVzcG9uc2USKQoEcGxhbhgBIAEoCzIbLmJpbGxpbmcuYWRtaW4udjEuQWRtaW5QbGFuEhAKCHByaWNlX2lkGAIgASgJIpkBChJBcmNoaXZlUGxhblJlcXVlc3QSHAoKcmVxdWVzdF9pZBgBIAEoCUIIukgFcgOwAQESGgoGcmVhc29uGAIgASgJQgq6SAdyBRABGIACEhUKDXZhbGlkYXRlX29ubHkYAyABKAgSGQoHcGxhbl9pZBgEIAEoCUIIukgFcgOwAQESFwoEZXRhZxgFIAEoCUIJukgGcgQQARhAIkAKE0FyY2hpdmVQbGFuUmVzcG9uc2USKQoEcGxhbhgBIAEoCzIbLmJpbGxpbmcuYWRtaW4udjEuQWRtaW5QbGFuIpsBChRVbmFyY2hpdmVQbGFuUmVxdWVzdBIcCgpyZXF1ZXN0X2lkGAEgASgJQgi6SAVyA7ABARIaCgZyZWFzb24YAiABKAlCCrpIB3IFEAEYgAISFQoNdmFsaWRhdGVfb25seRgDIAEoCBIZCgdwbGFuX2lkGAQgASgJQgi6SAVyA7ABARIXCgRldGFnGAUgASgJQgm6SAZyBBABGEAiQgoVVW5hcmNoaXZlUGxhblJlc3BvbnNlEikKBHBsYW4YASABKAsyGy5iaWxsaW5nLmFkbWluLnYxLkFkbWluUGxhbiKYAQoRRGVsZXRlUGxhblJlcXVlc3QSHAoKcmVxdWVzdF9pZBgBIAEoCUIIukgFcgOwAQESGgoGcmVhc29uGAIgASgJQgq6SAdyBRABGIACEhUKDXZhbGlkYXRlX29ubHkYAyABKAgSGQoHcGxhbl9pZBgEIAEoCUIIukgFcgOwAQESFwoEZXRhZxgFIAEoCUIJukgGcgQQARhAIhQKEkRlbGV0ZVBsYW5SZXNwb25zZSphCgxSZWZ1bmRQb2xpY3kSHQoZUkVGVU5EX1BPTElDWV9VTlNQRUNJRklFRBAAEhYKElJFRlVORF9QT0xJQ1lfTk9ORRABEhoKFlJFRlVORF9QT0xJQ1lfUFJPUkFURUQQAjKaBgoQUGxhbkFkbWluU2VydmljZRJfCglMaXN0UGxhbnMSIi5iaWxsaW5nLmFkbWluLnYxLkxpc3RQbGFuc1JlcXVlc3QaIy5iaWxsaW5nLmFkbWluLnYxLkxpc3RQbGFuc1Jlc3BvbnNlIgmQAgGKtRgCIAESWQoHR2V0UGxhbhIgLmJpbGxpbmcuYWRtaW4udjEuR2V0UGxhblJlcXVlc3QaIS5iaWxsaW5nLmFkbWluLnYxLkdldFBsYW5SZXNwb25zZSIJkAIBirUYAiABEl8KCkNyZWF0ZVBsYW4SIy5iaWxsaW5nLmFkbWluLnYxLkNyZWF0ZVBsYW5SZXF1ZXN0GiQuYmlsbGluZy5hZG1pbi52MS5DcmVhdGVQbGFuUmVzcG9uc2UiBoq1GAIgAxJfCgpVcGRhdGVQbGFuEiMuYmlsbGluZy5hZG1pbi52MS5VcGRhdGVQbGFuUmVxdWVzdBokLmJpbGxpbmcuYWRtaW4udjEuVXBkYXRlUGxhblJlc3BvbnNlIgaKtRgCIAMSWQoIQWRkUHJpY2USIS5iaWxsaW5nLmFkbWluLnYxLkFkZFByaWNlUmVxdWVzdBoiLmJpbGxpbmcuYWRtaW4udjEuQWRkUHJpY2VSZXNwb25zZSIGirUYAiADEmIKC0FyY2hpdmVQbGFuEiQuYmlsbGluZy5hZG1pbi52MS5BcmNoaXZlUGxhblJlcXVlc3QaJS5iaWxsaW5nLmFkbWluLnYxLkFyY2hpdmVQbGFuUmVzcG9uc2UiBoq1GAIgAxJoCg1VbmFyY2hpdmVQbGFuEiYuYmlsbGluZy5hZG1pbi52MS5VbmFyY2hpdmVQbGFuUmVxdWVzdBonLmJpbGxpbmcuYWRtaW4udjEuVW5hcmNoaXZlUGxhblJlc3BvbnNlIgaKtRgCIAMSXwoKRGVsZXRlUGxhbhIjLmJpbGxpbmcuYWRtaW4udjEuRGVsZXRlUGxhblJlcXVlc3QaJC5iaWxsaW5nLmFkbWluLnYxLkRlbGV0ZVBsYW5SZXNwb25zZSIGirUYAiADYgZwcm90bzM", [file_billing_options_v1_access, file_billing_v1_money, file_billing_v1_plan, file_buf_validate_validate, file_google_protobuf_field_mask, file_google_protobuf_timestamp]);
+  fileDesc("CiliaWxsaW5nL2FkbWluL3YxL3BsYW5fYWRtaW5fc2VydmljZS5wcm90bxIQYmlsbGluZy5hZG1pbi52MSLeAgoJQWRtaW5QbGFuEh4KBHBsYW4YASABKAsyEC5iaWxsaW5nLnYxLlBsYW4SDAoEZXRhZxgCIAEoCRIvCgthcmNoaXZlZF9hdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKY3JlYXRlZF9hdBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASNQoNcmVmdW5kX3BvbGljeRgFIAEoDjIeLmJpbGxpbmcuYWRtaW4udjEuUmVmdW5kUG9saWN5Eh8KF29wZW5fc3Vic2NyaXB0aW9uX2NvdW50GAYgASgDEhoKEnN1YnNjcmlwdGlvbl9jb3VudBgHIAEoAxIuCgpwcmljZV91c2VzGAggAygLMhouYmlsbGluZy5hZG1pbi52MS5QcmljZVVzZRIeChZmZWF0dXJlc19wZW5kaW5nX2NvdW50GAkgASgDIj0KCFByaWNlVXNlEhAKCHByaWNlX2lkGAEgASgJEh8KF29wZW5fc3Vic2NyaXB0aW9uX2NvdW50GAIgASgDIpQBCghOZXdQcmljZRIpCgZhbW91bnQYASABKAsyES5iaWxsaW5nLnYxLk1vbmV5Qga6SAPIAQESOQoNaW50ZXJ2YWxfdW5pdBgCIAEoDjIYLmJpbGxpbmcudjEuSW50ZXJ2YWxVbml0Qgi6SAWCAQIQARIiCg5pbnRlcnZhbF9jb3VudBgDIAEoBUIKukgHGgUY7gIoASKWAQoQTGlzdFBsYW5zUmVxdWVzdBIdCglwYWdlX3NpemUYASABKAVCCrpIBxoFGPQDKAASHAoKcGFnZV90b2tlbhgCIAEoCUIIukgFcgMYgAQSGAoQaW5jbHVkZV9hcmNoaXZlZBgDIAEoCBIrCg1jdXJyZW5jeV9jb2RlGAQgASgJQhS6SBFyDzINXihbQS1aXXszfSk/JCJYChFMaXN0UGxhbnNSZXNwb25zZRIqCgVwbGFucxgBIAMoCzIbLmJpbGxpbmcuYWRtaW4udjEuQWRtaW5QbGFuEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSIrCg5HZXRQbGFuUmVxdWVzdBIZCgdwbGFuX2lkGAEgASgJQgi6SAVyA7ABASI8Cg9HZXRQbGFuUmVzcG9uc2USKQoEcGxhbhgBIAEoCzIbLmJpbGxpbmcuYWRtaW4udjEuQWRtaW5QbGFuItYDChFDcmVhdGVQbGFuUmVxdWVzdBIcCgpyZXF1ZXN0X2lkGAEgASgJQgi6SAVyA7ABARIaCgZyZWFzb24YAiABKAlCCrpIB3IFEAEYgAISFQoNdmFsaWRhdGVfb25seRgDIAEoCBIsCgRjb2RlGAQgASgJQh66SBtyGTIXXlthLXpdW2EtejAtOV8tXXswLDYzfSQSFwoEbmFtZRgFIAEoCUIJukgGcgQQARhkEh0KC2Rlc2NyaXB0aW9uGAYgASgJQgi6SAVyAxjoBxI4CghmZWF0dXJlcxgHIAMoCUImukgjkgEgEEAiHHIaMhheW2Etel1bYS16MC05Xy4tXXswLDYzfSQSNwoMcHJvZHVjdF9saW5lGAggASgJQiG6SB5yHDIaXihbYS16XVthLXowLTlfLV17MCw2M30pPyQSHgoKdHJpYWxfZGF5cxgJIAEoBUIKukgHGgUY7QIoABI/Cg1yZWZ1bmRfcG9saWN5GAogASgOMh4uYmlsbGluZy5hZG1pbi52MS5SZWZ1bmRQb2xpY3lCCLpIBYIBAhABEjYKBnByaWNlcxgLIAMoCzIaLmJpbGxpbmcuYWRtaW4udjEuTmV3UHJpY2VCCrpIB5IBBAgBEBQiPwoSQ3JlYXRlUGxhblJlc3BvbnNlEikKBHBsYW4YASABKAsyGy5iaWxsaW5nLmFkbWluLnYxLkFkbWluUGxhbiKiAwoRVXBkYXRlUGxhblJlcXVlc3QSHAoKcmVxdWVzdF9pZBgBIAEoCUIIukgFcgOwAQESGgoGcmVhc29uGAIgASgJQgq6SAdyBRABGIACEhUKDXZhbGlkYXRlX29ubHkYAyABKAgSGQoHcGxhbl9pZBgEIAEoCUIIukgFcgOwAQESFwoEZXRhZxgFIAEoCUIJukgGcgQQARhAEjcKC3VwZGF0ZV9tYXNrGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLkZpZWxkTWFza0IGukgDyAEBEhUKBG5hbWUYByABKAlCB7pIBHICGGQSHQoLZGVzY3JpcHRpb24YCCABKAlCCLpIBXIDGOgHEjgKCGZlYXR1cmVzGAkgAygJQia6SCOSASAQQCIcchoyGF5bYS16XVthLXowLTlfLi1dezAsNjN9JBIeCgp0cmlhbF9kYXlzGAogASgFQgq6SAcaBRjtAigAEj8KDXJlZnVuZF9wb2xpY3kYCyABKA4yHi5iaWxsaW5nLmFkbWluLnYxLlJlZnVuZFBvbGljeUIIukgFggECEAEiYgoSVXBkYXRlUGxhblJlc3BvbnNlEikKBHBsYW4YASABKAsyGy5iaWxsaW5nLmFkbWluLnYxLkFkbWluUGxhbhIhChlhZmZlY3RlZF9zdWJzY3JpYmVyX2NvdW50GAIgASgDIskBCg9BZGRQcmljZVJlcXVlc3QSHAoKcmVxdWVzdF9pZBgBIAEoCUIIukgFcgOwAQESGgoGcmVhc29uGAIgASgJQgq6SAdyBRABGIACEhUKDXZhbGlkYXRlX29ubHkYAyABKAgSGQoHcGxhbl9pZBgEIAEoCUIIukgFcgOwAQESFwoEZXRhZxgFIAEoCUIJukgGcgQQARhAEjEKBXByaWNlGAYgASgLMhouYmlsbGluZy5hZG1pbi52MS5OZXdQcmljZUIGukgDyAEBIk8KEEFkZFByaWNlUmVzcG9uc2USKQoEcGxhbhgBIAEoCzIbLmJpbGxpbmcuYWRtaW4udjEuQWRtaW5QbGFuEhAKCHByaWNlX2lkGAIgASgJItcBChBNb3ZlUHJpY2VSZXF1ZXN0EhwKCnJlcXVlc3RfaWQYASABKAlCCLpIBXIDsAEBEhoKBnJlYXNvbhgCIAEoCUIKukgHcgUQARiAAhIVCg12YWxpZGF0ZV9vbmx5GAMgASgIEhkKB3BsYW5faWQYBCABKAlCCLpIBXIDsAEBEhcKBGV0YWcYBSABKAlCCbpIBnIEEAEYQBIfCg1mcm9tX3ByaWNlX2lkGAYgASgJQgi6SAVyA7ABARIdCgt0b19wcmljZV9pZBgHIAEoCUIIukgFcgOwAQEirwEKEU1vdmVQcmljZVJlc3BvbnNlEikKBHBsYW4YASABKAsyGy5iaWxsaW5nLmFkbWluLnYxLkFkbWluUGxhbhIhChlhZmZlY3RlZF9zdWJzY3JpYmVyX2NvdW50GAIgASgDEhoKEm5leHRfcmVuZXdhbF9jb3VudBgDIAEoAxIwCgxhcHBsaWVzX2Zyb20YBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIpkBChJBcmNoaXZlUGxhblJlcXVlc3QSHAoKcmVxdWVzdF9pZBgBIAEoCUIIukgFcgOwAQESGgoGcmVhc29uGAIgASgJQgq6SAdyBRABGIACEhUKDXZhbGlkYXRlX29ubHkYAyABKAgSGQoHcGxhbl9pZBgEIAEoCUIIukgFcgOwAQESFwoEZXRhZxgFIAEoCUIJukgGcgQQARhAIkAKE0FyY2hpdmVQbGFuUmVzcG9uc2USKQoEcGxhbhgBIAEoCzIbLmJpbGxpbmcuYWRtaW4udjEuQWRtaW5QbGFuIpsBChRVbmFyY2hpdmVQbGFuUmVxdWVzdBIcCgpyZXF1ZXN0X2lkGAEgASgJQgi6SAVyA7ABARIaCgZyZWFzb24YAiABKAlCCrpIB3IFEAEYgAISFQoNdmFsaWRhdGVfb25seRgDIAEoCBIZCgdwbGFuX2lkGAQgASgJQgi6SAVyA7ABARIXCgRldGFnGAUgASgJQgm6SAZyBBABGEAiQgoVVW5hcmNoaXZlUGxhblJlc3BvbnNlEikKBHBsYW4YASABKAsyGy5iaWxsaW5nLmFkbWluLnYxLkFkbWluUGxhbiKYAQoRRGVsZXRlUGxhblJlcXVlc3QSHAoKcmVxdWVzdF9pZBgBIAEoCUIIukgFcgOwAQESGgoGcmVhc29uGAIgASgJQgq6SAdyBRABGIACEhUKDXZhbGlkYXRlX29ubHkYAyABKAgSGQoHcGxhbl9pZBgEIAEoCUIIukgFcgOwAQESFwoEZXRhZxgFIAEoCUIJukgGcgQQARhAIhQKEkRlbGV0ZVBsYW5SZXNwb25zZSphCgxSZWZ1bmRQb2xpY3kSHQoZUkVGVU5EX1BPTElDWV9VTlNQRUNJRklFRBAAEhYKElJFRlVORF9QT0xJQ1lfTk9ORRABEhoKFlJFRlVORF9QT0xJQ1lfUFJPUkFURUQQAjL4BgoQUGxhbkFkbWluU2VydmljZRJfCglMaXN0UGxhbnMSIi5iaWxsaW5nLmFkbWluLnYxLkxpc3RQbGFuc1JlcXVlc3QaIy5iaWxsaW5nLmFkbWluLnYxLkxpc3RQbGFuc1Jlc3BvbnNlIgmQAgGKtRgCIAESWQoHR2V0UGxhbhIgLmJpbGxpbmcuYWRtaW4udjEuR2V0UGxhblJlcXVlc3QaIS5iaWxsaW5nLmFkbWluLnYxLkdldFBsYW5SZXNwb25zZSIJkAIBirUYAiABEl8KCkNyZWF0ZVBsYW4SIy5iaWxsaW5nLmFkbWluLnYxLkNyZWF0ZVBsYW5SZXF1ZXN0GiQuYmlsbGluZy5hZG1pbi52MS5DcmVhdGVQbGFuUmVzcG9uc2UiBoq1GAIgAxJfCgpVcGRhdGVQbGFuEiMuYmlsbGluZy5hZG1pbi52MS5VcGRhdGVQbGFuUmVxdWVzdBokLmJpbGxpbmcuYWRtaW4udjEuVXBkYXRlUGxhblJlc3BvbnNlIgaKtRgCIAMSWQoIQWRkUHJpY2USIS5iaWxsaW5nLmFkbWluLnYxLkFkZFByaWNlUmVxdWVzdBoiLmJpbGxpbmcuYWRtaW4udjEuQWRkUHJpY2VSZXNwb25zZSIGirUYAiADEmIKC0FyY2hpdmVQbGFuEiQuYmlsbGluZy5hZG1pbi52MS5BcmNoaXZlUGxhblJlcXVlc3QaJS5iaWxsaW5nLmFkbWluLnYxLkFyY2hpdmVQbGFuUmVzcG9uc2UiBoq1GAIgAxJoCg1VbmFyY2hpdmVQbGFuEiYuYmlsbGluZy5hZG1pbi52MS5VbmFyY2hpdmVQbGFuUmVxdWVzdBonLmJpbGxpbmcuYWRtaW4udjEuVW5hcmNoaXZlUGxhblJlc3BvbnNlIgaKtRgCIAMSXAoJTW92ZVByaWNlEiIuYmlsbGluZy5hZG1pbi52MS5Nb3ZlUHJpY2VSZXF1ZXN0GiMuYmlsbGluZy5hZG1pbi52MS5Nb3ZlUHJpY2VSZXNwb25zZSIGirUYAiADEl8KCkRlbGV0ZVBsYW4SIy5iaWxsaW5nLmFkbWluLnYxLkRlbGV0ZVBsYW5SZXF1ZXN0GiQuYmlsbGluZy5hZG1pbi52MS5EZWxldGVQbGFuUmVzcG9uc2UiBoq1GAIgA2IGcHJvdG8z", [file_billing_options_v1_access, file_billing_v1_money, file_billing_v1_plan, file_buf_validate_validate, file_google_protobuf_field_mask, file_google_protobuf_timestamp]);
 
 /**
  * A plan as operators see it.
@@ -591,6 +591,111 @@ export const AddPriceResponseSchema: GenMessage<AddPriceResponse> = /*@__PURE__*
   messageDesc(file_billing_admin_v1_plan_admin_service, 12);
 
 /**
+ * Whom to move, and where.
+ *
+ * @generated from message billing.admin.v1.MovePriceRequest
+ */
+export type MovePriceRequest = Message<"billing.admin.v1.MovePriceRequest"> & {
+  /**
+   * A UUID of the caller's choosing; the same id gives the same answer and has one effect.
+   *
+   * @generated from field: string request_id = 1;
+   */
+  requestId: string;
+
+  /**
+   * Why, in the operator's words; it goes into the audit log, and into the history where there is one.
+   *
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+
+  /**
+   * Answer what the call would do, by the same code, and do nothing.
+   *
+   * @generated from field: bool validate_only = 3;
+   */
+  validateOnly: boolean;
+
+  /**
+   * The plan.
+   *
+   * @generated from field: string plan_id = 4;
+   */
+  planId: string;
+
+  /**
+   * The state that the change is based on.
+   *
+   * @generated from field: string etag = 5;
+   */
+  etag: string;
+
+  /**
+   * Of the plan: whoever has it now is moved.
+   *
+   * @generated from field: string from_price_id = 6;
+   */
+  fromPriceId: string;
+
+  /**
+   * Of the same plan, with the same interval and currency.
+   *
+   * @generated from field: string to_price_id = 7;
+   */
+  toPriceId: string;
+};
+
+/**
+ * Describes the message billing.admin.v1.MovePriceRequest.
+ * Use `create(MovePriceRequestSchema)` to create a new message.
+ */
+export const MovePriceRequestSchema: GenMessage<MovePriceRequest> = /*@__PURE__*/
+  messageDesc(file_billing_admin_v1_plan_admin_service, 13);
+
+/**
+ * Who is moved.
+ *
+ * @generated from message billing.admin.v1.MovePriceResponse
+ */
+export type MovePriceResponse = Message<"billing.admin.v1.MovePriceResponse"> & {
+  /**
+   * The plan.
+   *
+   * @generated from field: billing.admin.v1.AdminPlan plan = 1;
+   */
+  plan?: AdminPlan | undefined;
+
+  /**
+   * Subscriptions that are told of the new price now, without gifts and unpaid ones.
+   *
+   * @generated from field: int64 affected_subscriber_count = 2;
+   */
+  affectedSubscriberCount: bigint;
+
+  /**
+   * Of these, how many pay the new price at their next renewal; the others a renewal later.
+   *
+   * @generated from field: int64 next_renewal_count = 3;
+   */
+  nextRenewalCount: bigint;
+
+  /**
+   * The new price applies to cycles that are due from then on.
+   *
+   * @generated from field: google.protobuf.Timestamp applies_from = 4;
+   */
+  appliesFrom?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message billing.admin.v1.MovePriceResponse.
+ * Use `create(MovePriceResponseSchema)` to create a new message.
+ */
+export const MovePriceResponseSchema: GenMessage<MovePriceResponse> = /*@__PURE__*/
+  messageDesc(file_billing_admin_v1_plan_admin_service, 14);
+
+/**
  * What to archive.
  *
  * @generated from message billing.admin.v1.ArchivePlanRequest
@@ -637,7 +742,7 @@ export type ArchivePlanRequest = Message<"billing.admin.v1.ArchivePlanRequest"> 
  * Use `create(ArchivePlanRequestSchema)` to create a new message.
  */
 export const ArchivePlanRequestSchema: GenMessage<ArchivePlanRequest> = /*@__PURE__*/
-  messageDesc(file_billing_admin_v1_plan_admin_service, 13);
+  messageDesc(file_billing_admin_v1_plan_admin_service, 15);
 
 /**
  * The plan.
@@ -658,7 +763,7 @@ export type ArchivePlanResponse = Message<"billing.admin.v1.ArchivePlanResponse"
  * Use `create(ArchivePlanResponseSchema)` to create a new message.
  */
 export const ArchivePlanResponseSchema: GenMessage<ArchivePlanResponse> = /*@__PURE__*/
-  messageDesc(file_billing_admin_v1_plan_admin_service, 14);
+  messageDesc(file_billing_admin_v1_plan_admin_service, 16);
 
 /**
  * What to put on sale again.
@@ -707,7 +812,7 @@ export type UnarchivePlanRequest = Message<"billing.admin.v1.UnarchivePlanReques
  * Use `create(UnarchivePlanRequestSchema)` to create a new message.
  */
 export const UnarchivePlanRequestSchema: GenMessage<UnarchivePlanRequest> = /*@__PURE__*/
-  messageDesc(file_billing_admin_v1_plan_admin_service, 15);
+  messageDesc(file_billing_admin_v1_plan_admin_service, 17);
 
 /**
  * The plan.
@@ -728,7 +833,7 @@ export type UnarchivePlanResponse = Message<"billing.admin.v1.UnarchivePlanRespo
  * Use `create(UnarchivePlanResponseSchema)` to create a new message.
  */
 export const UnarchivePlanResponseSchema: GenMessage<UnarchivePlanResponse> = /*@__PURE__*/
-  messageDesc(file_billing_admin_v1_plan_admin_service, 16);
+  messageDesc(file_billing_admin_v1_plan_admin_service, 18);
 
 /**
  * What to delete.
@@ -777,7 +882,7 @@ export type DeletePlanRequest = Message<"billing.admin.v1.DeletePlanRequest"> & 
  * Use `create(DeletePlanRequestSchema)` to create a new message.
  */
 export const DeletePlanRequestSchema: GenMessage<DeletePlanRequest> = /*@__PURE__*/
-  messageDesc(file_billing_admin_v1_plan_admin_service, 17);
+  messageDesc(file_billing_admin_v1_plan_admin_service, 19);
 
 /**
  * It is gone.
@@ -792,7 +897,7 @@ export type DeletePlanResponse = Message<"billing.admin.v1.DeletePlanResponse"> 
  * Use `create(DeletePlanResponseSchema)` to create a new message.
  */
 export const DeletePlanResponseSchema: GenMessage<DeletePlanResponse> = /*@__PURE__*/
-  messageDesc(file_billing_admin_v1_plan_admin_service, 18);
+  messageDesc(file_billing_admin_v1_plan_admin_service, 20);
 
 /**
  * What a viewer gets back who cancels at once.
@@ -913,6 +1018,19 @@ export const PlanAdminService: GenService<{
     methodKind: "unary";
     input: typeof UnarchivePlanRequestSchema;
     output: typeof UnarchivePlanResponseSchema;
+  },
+  /**
+   * Moves subscribers from one price of a plan to another with the same interval and currency. They get notice with this
+   * call, and the new price applies from the first cycle that is due at least seven days later; retries of a failed
+   * renewal keep the price that was frozen. Who takes the old price afterwards keeps it.
+   * Reasons: PLAN_NOT_FOUND, ETAG_MISMATCH, PRICE_NOT_ELIGIBLE, PRICE_MOVE_IN_PROGRESS.
+   *
+   * @generated from rpc billing.admin.v1.PlanAdminService.MovePrice
+   */
+  movePrice: {
+    methodKind: "unary";
+    input: typeof MovePriceRequestSchema;
+    output: typeof MovePriceResponseSchema;
   },
   /**
    * Removes a plan that nobody ever subscribed to. Reasons: PLAN_NOT_FOUND, ETAG_MISMATCH, PLAN_IN_USE.

@@ -11,7 +11,7 @@ import type { PaymentMethod } from "../../v1/payment_pb.ts";
 import { file_billing_v1_payment } from "../../v1/payment_pb.ts";
 import type { Subscription, SubscriptionStatus } from "../../v1/subscription_pb.ts";
 import { file_billing_v1_subscription } from "../../v1/subscription_pb.ts";
-import type { CancelEffective } from "../../v1/subscription_service_pb.ts";
+import type { CancelEffective, PlanChange, PlanChangeOutcome } from "../../v1/subscription_service_pb.ts";
 import { file_billing_v1_subscription_service } from "../../v1/subscription_service_pb.ts";
 import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.ts";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
@@ -22,7 +22,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file billing/admin/v1/subscription_admin_service.proto.
  */
 export const file_billing_admin_v1_subscription_admin_service: GenFile = /*@__PURE__*/
-  fileDesc("CjFiaWxsaW5nL2FkbWluL3YxL3N1YnNjcmlwdGlvbl9hZG1pbl9zZXJ2aWNlLnByb3RvEhBiaWxsaW5nLmFkbWluLnYxIs0CChFBZG1pblN1YnNjcmlwdGlvbhIuCgxzdWJzY3JpcHRpb24YASABKAsyGC5iaWxsaW5nLnYxLlN1YnNjcmlwdGlvbhIVCg1jb21wbGltZW50YXJ5GAIgASgIEi8KC2dyYWNlX3VudGlsGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIzCg9kdW5uaW5nX2VuZHNfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjEKDnBheW1lbnRfbWV0aG9kGAUgASgLMhkuYmlsbGluZy52MS5QYXltZW50TWV0aG9kEhcKD29wZW5fcGF5bWVudF9pZBgGIAEoCRI/ChBhbGxvd2VkX2NvbW1hbmRzGAcgAygOMiUuYmlsbGluZy5hZG1pbi52MS5TdWJzY3JpcHRpb25Db21tYW5kIpgCChhMaXN0U3Vic2NyaXB0aW9uc1JlcXVlc3QSHQoJcGFnZV9zaXplGAEgASgFQgq6SAcaBRj0AygAEhwKCnBhZ2VfdG9rZW4YAiABKAlCCLpIBXIDGIAEEk8KB3VzZXJfaWQYAyABKAlCPrpIO3I5MjdeKFswLTlhLWZBLUZdezh9KC1bMC05YS1mQS1GXXs0fSl7M30tWzAtOWEtZkEtRl17MTJ9KT8kEjgKBnN0YXR1cxgEIAEoDjIeLmJpbGxpbmcudjEuU3Vic2NyaXB0aW9uU3RhdHVzQgi6SAWCAQIQARI0CglwbGFuX2NvZGUYBSABKAlCIbpIHnIcMhpeKFthLXpdW2EtejAtOV8tXXswLDYzfSk/JCJwChlMaXN0U3Vic2NyaXB0aW9uc1Jlc3BvbnNlEjoKDXN1YnNjcmlwdGlvbnMYASADKAsyIy5iaWxsaW5nLmFkbWluLnYxLkFkbWluU3Vic2NyaXB0aW9uEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSI7ChZHZXRTdWJzY3JpcHRpb25SZXF1ZXN0EiEKD3N1YnNjcmlwdGlvbl9pZBgBIAEoCUIIukgFcgOwAQEiVAoXR2V0U3Vic2NyaXB0aW9uUmVzcG9uc2USOQoMc3Vic2NyaXB0aW9uGAEgASgLMiMuYmlsbGluZy5hZG1pbi52MS5BZG1pblN1YnNjcmlwdGlvbiK8AQoYR3JhbnRTdWJzY3JpcHRpb25SZXF1ZXN0EhwKCnJlcXVlc3RfaWQYASABKAlCCLpIBXIDsAEBEhoKBnJlYXNvbhgCIAEoCUIKukgHcgUQARiAAhIVCg12YWxpZGF0ZV9vbmx5GAMgASgIEhkKB3VzZXJfaWQYBCABKAlCCLpIBXIDsAEBEhoKCHByaWNlX2lkGAUgASgJQgi6SAVyA7ABARIYCgRkYXlzGAYgASgFQgq6SAcaBRjuAigBIlYKGUdyYW50U3Vic2NyaXB0aW9uUmVzcG9uc2USOQoMc3Vic2NyaXB0aW9uGAEgASgLMiMuYmlsbGluZy5hZG1pbi52MS5BZG1pblN1YnNjcmlwdGlvbiKDAgoZQ2FuY2VsU3Vic2NyaXB0aW9uUmVxdWVzdBIcCgpyZXF1ZXN0X2lkGAEgASgJQgi6SAVyA7ABARIaCgZyZWFzb24YAiABKAlCCrpIB3IFEAEYgAISFQoNdmFsaWRhdGVfb25seRgDIAEoCBIhCg9zdWJzY3JpcHRpb25faWQYBCABKAlCCLpIBXIDsAEBEjgKCWVmZmVjdGl2ZRgFIAEoDjIbLmJpbGxpbmcudjEuQ2FuY2VsRWZmZWN0aXZlQgi6SAWCAQIQARI4CgZyZWZ1bmQYBiABKA4yHi5iaWxsaW5nLmFkbWluLnYxLlJlZnVuZENob2ljZUIIukgFggECEAEiegoaQ2FuY2VsU3Vic2NyaXB0aW9uUmVzcG9uc2USOQoMc3Vic2NyaXB0aW9uGAEgASgLMiMuYmlsbGluZy5hZG1pbi52MS5BZG1pblN1YnNjcmlwdGlvbhIhCgZyZWZ1bmQYAiABKAsyES5iaWxsaW5nLnYxLk1vbmV5Io8BChlSZXN1bWVTdWJzY3JpcHRpb25SZXF1ZXN0EhwKCnJlcXVlc3RfaWQYASABKAlCCLpIBXIDsAEBEhoKBnJlYXNvbhgCIAEoCUIKukgHcgUQARiAAhIVCg12YWxpZGF0ZV9vbmx5GAMgASgIEiEKD3N1YnNjcmlwdGlvbl9pZBgEIAEoCUIIukgFcgOwAQEiVwoaUmVzdW1lU3Vic2NyaXB0aW9uUmVzcG9uc2USOQoMc3Vic2NyaXB0aW9uGAEgASgLMiMuYmlsbGluZy5hZG1pbi52MS5BZG1pblN1YnNjcmlwdGlvbiKjAQoTRXh0ZW5kUGVyaW9kUmVxdWVzdBIcCgpyZXF1ZXN0X2lkGAEgASgJQgi6SAVyA7ABARIaCgZyZWFzb24YAiABKAlCCrpIB3IFEAEYgAISFQoNdmFsaWRhdGVfb25seRgDIAEoCBIhCg9zdWJzY3JpcHRpb25faWQYBCABKAlCCLpIBXIDsAEBEhgKBGRheXMYBSABKAVCCrpIBxoFGO4CKAEiUQoURXh0ZW5kUGVyaW9kUmVzcG9uc2USOQoMc3Vic2NyaXB0aW9uGAEgASgLMiMuYmlsbGluZy5hZG1pbi52MS5BZG1pblN1YnNjcmlwdGlvbiKJAQoTUmV0cnlQYXltZW50UmVxdWVzdBIcCgpyZXF1ZXN0X2lkGAEgASgJQgi6SAVyA7ABARIaCgZyZWFzb24YAiABKAlCCrpIB3IFEAEYgAISFQoNdmFsaWRhdGVfb25seRgDIAEoCBIhCg9zdWJzY3JpcHRpb25faWQYBCABKAlCCLpIBXIDsAEBIlEKFFJldHJ5UGF5bWVudFJlc3BvbnNlEjkKDHN1YnNjcmlwdGlvbhgBIAEoCzIjLmJpbGxpbmcuYWRtaW4udjEuQWRtaW5TdWJzY3JpcHRpb24ikgEKGkRldGFjaFBheW1lbnRNZXRob2RSZXF1ZXN0EhwKCnJlcXVlc3RfaWQYASABKAlCCLpIBXIDsAEBEhoKBnJlYXNvbhgCIAEoCUIKukgHcgUQARiAAhIVCg12YWxpZGF0ZV9vbmx5GAMgASgIEiMKEXBheW1lbnRfbWV0aG9kX2lkGAQgASgJQgi6SAVyA7ABASI+ChtEZXRhY2hQYXltZW50TWV0aG9kUmVzcG9uc2USHwoXZW5kaW5nX3N1YnNjcmlwdGlvbl9pZHMYASADKAkqyQIKE1N1YnNjcmlwdGlvbkNvbW1hbmQSJAogU1VCU0NSSVBUSU9OX0NPTU1BTkRfVU5TUEVDSUZJRUQQABItCilTVUJTQ1JJUFRJT05fQ09NTUFORF9DQU5DRUxfQVRfUEVSSU9EX0VORBABEiMKH1NVQlNDUklQVElPTl9DT01NQU5EX0NBTkNFTF9OT1cQAhIfChtTVUJTQ1JJUFRJT05fQ09NTUFORF9SRVNVTUUQAxImCiJTVUJTQ1JJUFRJT05fQ09NTUFORF9DSEFOR0VfTUVUSE9EEAQSJgoiU1VCU0NSSVBUSU9OX0NPTU1BTkRfUkVNT1ZFX01FVEhPRBAFEiYKIlNVQlNDUklQVElPTl9DT01NQU5EX1JFVFJZX1BBWU1FTlQQBhIfChtTVUJTQ1JJUFRJT05fQ09NTUFORF9FWFRFTkQQByp5CgxSZWZ1bmRDaG9pY2USHQoZUkVGVU5EX0NIT0lDRV9VTlNQRUNJRklFRBAAEhYKElJFRlVORF9DSE9JQ0VfTk9ORRABEhoKFlJFRlVORF9DSE9JQ0VfUFJPUkFURUQQAhIWChJSRUZVTkRfQ0hPSUNFX0ZVTEwQAzK4BwoYU3Vic2NyaXB0aW9uQWRtaW5TZXJ2aWNlEncKEUxpc3RTdWJzY3JpcHRpb25zEiouYmlsbGluZy5hZG1pbi52MS5MaXN0U3Vic2NyaXB0aW9uc1JlcXVlc3QaKy5iaWxsaW5nLmFkbWluLnYxLkxpc3RTdWJzY3JpcHRpb25zUmVzcG9uc2UiCZACAYq1GAIgARJxCg9HZXRTdWJzY3JpcHRpb24SKC5iaWxsaW5nLmFkbWluLnYxLkdldFN1YnNjcmlwdGlvblJlcXVlc3QaKS5iaWxsaW5nLmFkbWluLnYxLkdldFN1YnNjcmlwdGlvblJlc3BvbnNlIgmQAgGKtRgCIAESdAoRR3JhbnRTdWJzY3JpcHRpb24SKi5iaWxsaW5nLmFkbWluLnYxLkdyYW50U3Vic2NyaXB0aW9uUmVxdWVzdBorLmJpbGxpbmcuYWRtaW4udjEuR3JhbnRTdWJzY3JpcHRpb25SZXNwb25zZSIGirUYAiACEncKEkNhbmNlbFN1YnNjcmlwdGlvbhIrLmJpbGxpbmcuYWRtaW4udjEuQ2FuY2VsU3Vic2NyaXB0aW9uUmVxdWVzdBosLmJpbGxpbmcuYWRtaW4udjEuQ2FuY2VsU3Vic2NyaXB0aW9uUmVzcG9uc2UiBoq1GAIgAhJ3ChJSZXN1bWVTdWJzY3JpcHRpb24SKy5iaWxsaW5nLmFkbWluLnYxLlJlc3VtZVN1YnNjcmlwdGlvblJlcXVlc3QaLC5iaWxsaW5nLmFkbWluLnYxLlJlc3VtZVN1YnNjcmlwdGlvblJlc3BvbnNlIgaKtRgCIAISZQoMRXh0ZW5kUGVyaW9kEiUuYmlsbGluZy5hZG1pbi52MS5FeHRlbmRQZXJpb2RSZXF1ZXN0GiYuYmlsbGluZy5hZG1pbi52MS5FeHRlbmRQZXJpb2RSZXNwb25zZSIGirUYAiACEmUKDFJldHJ5UGF5bWVudBIlLmJpbGxpbmcuYWRtaW4udjEuUmV0cnlQYXltZW50UmVxdWVzdBomLmJpbGxpbmcuYWRtaW4udjEuUmV0cnlQYXltZW50UmVzcG9uc2UiBoq1GAIgAhJ6ChNEZXRhY2hQYXltZW50TWV0aG9kEiwuYmlsbGluZy5hZG1pbi52MS5EZXRhY2hQYXltZW50TWV0aG9kUmVxdWVzdBotLmJpbGxpbmcuYWRtaW4udjEuRGV0YWNoUGF5bWVudE1ldGhvZFJlc3BvbnNlIgaKtRgCIAJiBnByb3RvMw", [file_billing_options_v1_access, file_billing_v1_money, file_billing_v1_payment, file_billing_v1_subscription, file_billing_v1_subscription_service, file_buf_validate_validate, file_google_protobuf_timestamp]);
+  fileDesc("CjFiaWxsaW5nL2FkbWluL3YxL3N1YnNjcmlwdGlvbl9hZG1pbl9zZXJ2aWNlLnByb3RvEhBiaWxsaW5nLmFkbWluLnYxIs0CChFBZG1pblN1YnNjcmlwdGlvbhIuCgxzdWJzY3JpcHRpb24YASABKAsyGC5iaWxsaW5nLnYxLlN1YnNjcmlwdGlvbhIVCg1jb21wbGltZW50YXJ5GAIgASgIEi8KC2dyYWNlX3VudGlsGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIzCg9kdW5uaW5nX2VuZHNfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjEKDnBheW1lbnRfbWV0aG9kGAUgASgLMhkuYmlsbGluZy52MS5QYXltZW50TWV0aG9kEhcKD29wZW5fcGF5bWVudF9pZBgGIAEoCRI/ChBhbGxvd2VkX2NvbW1hbmRzGAcgAygOMiUuYmlsbGluZy5hZG1pbi52MS5TdWJzY3JpcHRpb25Db21tYW5kIpgCChhMaXN0U3Vic2NyaXB0aW9uc1JlcXVlc3QSHQoJcGFnZV9zaXplGAEgASgFQgq6SAcaBRj0AygAEhwKCnBhZ2VfdG9rZW4YAiABKAlCCLpIBXIDGIAEEk8KB3VzZXJfaWQYAyABKAlCPrpIO3I5MjdeKFswLTlhLWZBLUZdezh9KC1bMC05YS1mQS1GXXs0fSl7M30tWzAtOWEtZkEtRl17MTJ9KT8kEjgKBnN0YXR1cxgEIAEoDjIeLmJpbGxpbmcudjEuU3Vic2NyaXB0aW9uU3RhdHVzQgi6SAWCAQIQARI0CglwbGFuX2NvZGUYBSABKAlCIbpIHnIcMhpeKFthLXpdW2EtejAtOV8tXXswLDYzfSk/JCJwChlMaXN0U3Vic2NyaXB0aW9uc1Jlc3BvbnNlEjoKDXN1YnNjcmlwdGlvbnMYASADKAsyIy5iaWxsaW5nLmFkbWluLnYxLkFkbWluU3Vic2NyaXB0aW9uEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSI7ChZHZXRTdWJzY3JpcHRpb25SZXF1ZXN0EiEKD3N1YnNjcmlwdGlvbl9pZBgBIAEoCUIIukgFcgOwAQEiVAoXR2V0U3Vic2NyaXB0aW9uUmVzcG9uc2USOQoMc3Vic2NyaXB0aW9uGAEgASgLMiMuYmlsbGluZy5hZG1pbi52MS5BZG1pblN1YnNjcmlwdGlvbiK8AQoYR3JhbnRTdWJzY3JpcHRpb25SZXF1ZXN0EhwKCnJlcXVlc3RfaWQYASABKAlCCLpIBXIDsAEBEhoKBnJlYXNvbhgCIAEoCUIKukgHcgUQARiAAhIVCg12YWxpZGF0ZV9vbmx5GAMgASgIEhkKB3VzZXJfaWQYBCABKAlCCLpIBXIDsAEBEhoKCHByaWNlX2lkGAUgASgJQgi6SAVyA7ABARIYCgRkYXlzGAYgASgFQgq6SAcaBRjuAigBIlYKGUdyYW50U3Vic2NyaXB0aW9uUmVzcG9uc2USOQoMc3Vic2NyaXB0aW9uGAEgASgLMiMuYmlsbGluZy5hZG1pbi52MS5BZG1pblN1YnNjcmlwdGlvbiKDAgoZQ2FuY2VsU3Vic2NyaXB0aW9uUmVxdWVzdBIcCgpyZXF1ZXN0X2lkGAEgASgJQgi6SAVyA7ABARIaCgZyZWFzb24YAiABKAlCCrpIB3IFEAEYgAISFQoNdmFsaWRhdGVfb25seRgDIAEoCBIhCg9zdWJzY3JpcHRpb25faWQYBCABKAlCCLpIBXIDsAEBEjgKCWVmZmVjdGl2ZRgFIAEoDjIbLmJpbGxpbmcudjEuQ2FuY2VsRWZmZWN0aXZlQgi6SAWCAQIQARI4CgZyZWZ1bmQYBiABKA4yHi5iaWxsaW5nLmFkbWluLnYxLlJlZnVuZENob2ljZUIIukgFggECEAEiegoaQ2FuY2VsU3Vic2NyaXB0aW9uUmVzcG9uc2USOQoMc3Vic2NyaXB0aW9uGAEgASgLMiMuYmlsbGluZy5hZG1pbi52MS5BZG1pblN1YnNjcmlwdGlvbhIhCgZyZWZ1bmQYAiABKAsyES5iaWxsaW5nLnYxLk1vbmV5Io8BChlSZXN1bWVTdWJzY3JpcHRpb25SZXF1ZXN0EhwKCnJlcXVlc3RfaWQYASABKAlCCLpIBXIDsAEBEhoKBnJlYXNvbhgCIAEoCUIKukgHcgUQARiAAhIVCg12YWxpZGF0ZV9vbmx5GAMgASgIEiEKD3N1YnNjcmlwdGlvbl9pZBgEIAEoCUIIukgFcgOwAQEiVwoaUmVzdW1lU3Vic2NyaXB0aW9uUmVzcG9uc2USOQoMc3Vic2NyaXB0aW9uGAEgASgLMiMuYmlsbGluZy5hZG1pbi52MS5BZG1pblN1YnNjcmlwdGlvbiKjAQoTRXh0ZW5kUGVyaW9kUmVxdWVzdBIcCgpyZXF1ZXN0X2lkGAEgASgJQgi6SAVyA7ABARIaCgZyZWFzb24YAiABKAlCCrpIB3IFEAEYgAISFQoNdmFsaWRhdGVfb25seRgDIAEoCBIhCg9zdWJzY3JpcHRpb25faWQYBCABKAlCCLpIBXIDsAEBEhgKBGRheXMYBSABKAVCCrpIBxoFGO4CKAEiUQoURXh0ZW5kUGVyaW9kUmVzcG9uc2USOQoMc3Vic2NyaXB0aW9uGAEgASgLMiMuYmlsbGluZy5hZG1pbi52MS5BZG1pblN1YnNjcmlwdGlvbiKJAQoTUmV0cnlQYXltZW50UmVxdWVzdBIcCgpyZXF1ZXN0X2lkGAEgASgJQgi6SAVyA7ABARIaCgZyZWFzb24YAiABKAlCCrpIB3IFEAEYgAISFQoNdmFsaWRhdGVfb25seRgDIAEoCBIhCg9zdWJzY3JpcHRpb25faWQYBCABKAlCCLpIBXIDsAEBIlEKFFJldHJ5UGF5bWVudFJlc3BvbnNlEjkKDHN1YnNjcmlwdGlvbhgBIAEoCzIjLmJpbGxpbmcuYWRtaW4udjEuQWRtaW5TdWJzY3JpcHRpb24i1QEKEUNoYW5nZVBsYW5SZXF1ZXN0EhwKCnJlcXVlc3RfaWQYASABKAlCCLpIBXIDsAEBEhoKBnJlYXNvbhgCIAEoCUIKukgHcgUQARiAAhIVCg12YWxpZGF0ZV9vbmx5GAMgASgIEiEKD3N1YnNjcmlwdGlvbl9pZBgEIAEoCUIIukgFcgOwAQESGgoIcHJpY2VfaWQYBSABKAlCCLpIBXIDsAEBEjAKDHByb3JhdGlvbl9hdBgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAi0QEKEkNoYW5nZVBsYW5SZXNwb25zZRI5CgxzdWJzY3JpcHRpb24YASABKAsyIy5iaWxsaW5nLmFkbWluLnYxLkFkbWluU3Vic2NyaXB0aW9uEiYKBmNoYW5nZRgCIAEoCzIWLmJpbGxpbmcudjEuUGxhbkNoYW5nZRIuCgdvdXRjb21lGAMgASgOMh0uYmlsbGluZy52MS5QbGFuQ2hhbmdlT3V0Y29tZRISCgphY3Rpb25fdXJsGAQgASgJEhQKDGRlY2xpbmVfY29kZRgFIAEoCSKSAQoaRGV0YWNoUGF5bWVudE1ldGhvZFJlcXVlc3QSHAoKcmVxdWVzdF9pZBgBIAEoCUIIukgFcgOwAQESGgoGcmVhc29uGAIgASgJQgq6SAdyBRABGIACEhUKDXZhbGlkYXRlX29ubHkYAyABKAgSIwoRcGF5bWVudF9tZXRob2RfaWQYBCABKAlCCLpIBXIDsAEBIj4KG0RldGFjaFBheW1lbnRNZXRob2RSZXNwb25zZRIfChdlbmRpbmdfc3Vic2NyaXB0aW9uX2lkcxgBIAMoCSqnAwoTU3Vic2NyaXB0aW9uQ29tbWFuZBIkCiBTVUJTQ1JJUFRJT05fQ09NTUFORF9VTlNQRUNJRklFRBAAEi0KKVNVQlNDUklQVElPTl9DT01NQU5EX0NBTkNFTF9BVF9QRVJJT0RfRU5EEAESIwofU1VCU0NSSVBUSU9OX0NPTU1BTkRfQ0FOQ0VMX05PVxACEh8KG1NVQlNDUklQVElPTl9DT01NQU5EX1JFU1VNRRADEiYKIlNVQlNDUklQVElPTl9DT01NQU5EX0NIQU5HRV9NRVRIT0QQBBImCiJTVUJTQ1JJUFRJT05fQ09NTUFORF9SRU1PVkVfTUVUSE9EEAUSJgoiU1VCU0NSSVBUSU9OX0NPTU1BTkRfUkVUUllfUEFZTUVOVBAGEh8KG1NVQlNDUklQVElPTl9DT01NQU5EX0VYVEVORBAHEigKJFNVQlNDUklQVElPTl9DT01NQU5EX0NIQU5HRV9QTEFOX05PVxAIEjIKLlNVQlNDUklQVElPTl9DT01NQU5EX0NIQU5HRV9QTEFOX0FUX1BFUklPRF9FTkQQCSp5CgxSZWZ1bmRDaG9pY2USHQoZUkVGVU5EX0NIT0lDRV9VTlNQRUNJRklFRBAAEhYKElJFRlVORF9DSE9JQ0VfTk9ORRABEhoKFlJFRlVORF9DSE9JQ0VfUFJPUkFURUQQAhIWChJSRUZVTkRfQ0hPSUNFX0ZVTEwQAzKZCAoYU3Vic2NyaXB0aW9uQWRtaW5TZXJ2aWNlEncKEUxpc3RTdWJzY3JpcHRpb25zEiouYmlsbGluZy5hZG1pbi52MS5MaXN0U3Vic2NyaXB0aW9uc1JlcXVlc3QaKy5iaWxsaW5nLmFkbWluLnYxLkxpc3RTdWJzY3JpcHRpb25zUmVzcG9uc2UiCZACAYq1GAIgARJxCg9HZXRTdWJzY3JpcHRpb24SKC5iaWxsaW5nLmFkbWluLnYxLkdldFN1YnNjcmlwdGlvblJlcXVlc3QaKS5iaWxsaW5nLmFkbWluLnYxLkdldFN1YnNjcmlwdGlvblJlc3BvbnNlIgmQAgGKtRgCIAESdAoRR3JhbnRTdWJzY3JpcHRpb24SKi5iaWxsaW5nLmFkbWluLnYxLkdyYW50U3Vic2NyaXB0aW9uUmVxdWVzdBorLmJpbGxpbmcuYWRtaW4udjEuR3JhbnRTdWJzY3JpcHRpb25SZXNwb25zZSIGirUYAiACEncKEkNhbmNlbFN1YnNjcmlwdGlvbhIrLmJpbGxpbmcuYWRtaW4udjEuQ2FuY2VsU3Vic2NyaXB0aW9uUmVxdWVzdBosLmJpbGxpbmcuYWRtaW4udjEuQ2FuY2VsU3Vic2NyaXB0aW9uUmVzcG9uc2UiBoq1GAIgAhJ3ChJSZXN1bWVTdWJzY3JpcHRpb24SKy5iaWxsaW5nLmFkbWluLnYxLlJlc3VtZVN1YnNjcmlwdGlvblJlcXVlc3QaLC5iaWxsaW5nLmFkbWluLnYxLlJlc3VtZVN1YnNjcmlwdGlvblJlc3BvbnNlIgaKtRgCIAISZQoMRXh0ZW5kUGVyaW9kEiUuYmlsbGluZy5hZG1pbi52MS5FeHRlbmRQZXJpb2RSZXF1ZXN0GiYuYmlsbGluZy5hZG1pbi52MS5FeHRlbmRQZXJpb2RSZXNwb25zZSIGirUYAiACEmUKDFJldHJ5UGF5bWVudBIlLmJpbGxpbmcuYWRtaW4udjEuUmV0cnlQYXltZW50UmVxdWVzdBomLmJpbGxpbmcuYWRtaW4udjEuUmV0cnlQYXltZW50UmVzcG9uc2UiBoq1GAIgAhJfCgpDaGFuZ2VQbGFuEiMuYmlsbGluZy5hZG1pbi52MS5DaGFuZ2VQbGFuUmVxdWVzdBokLmJpbGxpbmcuYWRtaW4udjEuQ2hhbmdlUGxhblJlc3BvbnNlIgaKtRgCIAISegoTRGV0YWNoUGF5bWVudE1ldGhvZBIsLmJpbGxpbmcuYWRtaW4udjEuRGV0YWNoUGF5bWVudE1ldGhvZFJlcXVlc3QaLS5iaWxsaW5nLmFkbWluLnYxLkRldGFjaFBheW1lbnRNZXRob2RSZXNwb25zZSIGirUYAiACYgZwcm90bzM", [file_billing_options_v1_access, file_billing_v1_money, file_billing_v1_payment, file_billing_v1_subscription, file_billing_v1_subscription_service, file_buf_validate_validate, file_google_protobuf_timestamp]);
 
 /**
  * A subscription as operators see it.
@@ -564,6 +564,111 @@ export const RetryPaymentResponseSchema: GenMessage<RetryPaymentResponse> = /*@_
   messageDesc(file_billing_admin_v1_subscription_admin_service, 14);
 
 /**
+ * What to change to.
+ *
+ * @generated from message billing.admin.v1.ChangePlanRequest
+ */
+export type ChangePlanRequest = Message<"billing.admin.v1.ChangePlanRequest"> & {
+  /**
+   * A UUID of the caller's choosing; the same id gives the same answer and has one effect.
+   *
+   * @generated from field: string request_id = 1;
+   */
+  requestId: string;
+
+  /**
+   * Why, in the operator's words; it goes into the audit log, and into the history where there is one.
+   *
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+
+  /**
+   * Answer what the call would do, by the same code, and do nothing.
+   *
+   * @generated from field: bool validate_only = 3;
+   */
+  validateOnly: boolean;
+
+  /**
+   * The subscription.
+   *
+   * @generated from field: string subscription_id = 4;
+   */
+  subscriptionId: string;
+
+  /**
+   * The price to change to.
+   *
+   * @generated from field: string price_id = 5;
+   */
+  priceId: string;
+
+  /**
+   * From the preview, so that what was shown is what is charged; at most 15 minutes old. Now when unset.
+   *
+   * @generated from field: google.protobuf.Timestamp proration_at = 6;
+   */
+  prorationAt?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message billing.admin.v1.ChangePlanRequest.
+ * Use `create(ChangePlanRequestSchema)` to create a new message.
+ */
+export const ChangePlanRequestSchema: GenMessage<ChangePlanRequest> = /*@__PURE__*/
+  messageDesc(file_billing_admin_v1_subscription_admin_service, 15);
+
+/**
+ * What became of it.
+ *
+ * @generated from message billing.admin.v1.ChangePlanResponse
+ */
+export type ChangePlanResponse = Message<"billing.admin.v1.ChangePlanResponse"> & {
+  /**
+   * The subscription: after a preview, as it is now.
+   *
+   * @generated from field: billing.admin.v1.AdminSubscription subscription = 1;
+   */
+  subscription?: AdminSubscription | undefined;
+
+  /**
+   * What the change does and costs.
+   *
+   * @generated from field: billing.v1.PlanChange change = 2;
+   */
+  change?: PlanChange | undefined;
+
+  /**
+   * How far it came; not set by a preview.
+   *
+   * @generated from field: billing.v1.PlanChangeOutcome outcome = 3;
+   */
+  outcome: PlanChangeOutcome;
+
+  /**
+   * Where the viewer confirms the payment (3-D Secure); empty for nowhere.
+   *
+   * @generated from field: string action_url = 4;
+   */
+  actionUrl: string;
+
+  /**
+   * Why the card was declined, the payment system's code; empty when it was not.
+   *
+   * @generated from field: string decline_code = 5;
+   */
+  declineCode: string;
+};
+
+/**
+ * Describes the message billing.admin.v1.ChangePlanResponse.
+ * Use `create(ChangePlanResponseSchema)` to create a new message.
+ */
+export const ChangePlanResponseSchema: GenMessage<ChangePlanResponse> = /*@__PURE__*/
+  messageDesc(file_billing_admin_v1_subscription_admin_service, 16);
+
+/**
  * What to remove.
  *
  * @generated from message billing.admin.v1.DetachPaymentMethodRequest
@@ -603,7 +708,7 @@ export type DetachPaymentMethodRequest = Message<"billing.admin.v1.DetachPayment
  * Use `create(DetachPaymentMethodRequestSchema)` to create a new message.
  */
 export const DetachPaymentMethodRequestSchema: GenMessage<DetachPaymentMethodRequest> = /*@__PURE__*/
-  messageDesc(file_billing_admin_v1_subscription_admin_service, 15);
+  messageDesc(file_billing_admin_v1_subscription_admin_service, 17);
 
 /**
  * What follows from it.
@@ -624,7 +729,7 @@ export type DetachPaymentMethodResponse = Message<"billing.admin.v1.DetachPaymen
  * Use `create(DetachPaymentMethodResponseSchema)` to create a new message.
  */
 export const DetachPaymentMethodResponseSchema: GenMessage<DetachPaymentMethodResponse> = /*@__PURE__*/
-  messageDesc(file_billing_admin_v1_subscription_admin_service, 16);
+  messageDesc(file_billing_admin_v1_subscription_admin_service, 18);
 
 /**
  * What may be asked of a subscription, by the state table.
@@ -687,6 +792,20 @@ export const SubscriptionCommand = {
    * @generated from enum value: SUBSCRIPTION_COMMAND_EXTEND = 7;
    */
   EXTEND: 7,
+
+  /**
+   * ChangePlan to a price that applies now.
+   *
+   * @generated from enum value: SUBSCRIPTION_COMMAND_CHANGE_PLAN_NOW = 8;
+   */
+  CHANGE_PLAN_NOW: 8,
+
+  /**
+   * ChangePlan to a price that applies at the end of the period.
+   *
+   * @generated from enum value: SUBSCRIPTION_COMMAND_CHANGE_PLAN_AT_PERIOD_END = 9;
+   */
+  CHANGE_PLAN_AT_PERIOD_END: 9,
 } as const;
 
 /**
@@ -832,6 +951,18 @@ export const SubscriptionAdminService: GenService<{
     methodKind: "unary";
     input: typeof RetryPaymentRequestSchema;
     output: typeof RetryPaymentResponseSchema;
+  },
+  /**
+   * Changes to another price, as SubscriptionService.ChangePlan does; the preview says what it costs.
+   * Reasons: SUBSCRIPTION_NOT_FOUND, ILLEGAL_TRANSITION, PLAN_NOT_FOUND, PRICE_NOT_ELIGIBLE, PRORATION_EXPIRED,
+   * PAYMENT_OUTCOME_PENDING, PAYMENT_METHOD_REQUIRED, PAYMENT_METHOD_DECLINED, TOO_MANY_ATTEMPTS.
+   *
+   * @generated from rpc billing.admin.v1.SubscriptionAdminService.ChangePlan
+   */
+  changePlan: {
+    methodKind: "unary";
+    input: typeof ChangePlanRequestSchema;
+    output: typeof ChangePlanResponseSchema;
   },
   /**
    * Removes a viewer's payment method; what would have renewed with it ends with its period.

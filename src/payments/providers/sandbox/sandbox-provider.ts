@@ -7,6 +7,7 @@ import {
   type PaymentProvider,
 } from '../../provider.ts';
 import { readActivity, type SandboxActivity } from './sandbox-activity.ts';
+import { readDispute } from './sandbox-dispute.ts';
 import { createSandboxHttp, type SandboxHttp } from './sandbox-http.ts';
 import { readPage, readPayment, readPaymentOf } from './sandbox-payment.ts';
 import { refundCalls } from './sandbox-refund.ts';
@@ -62,6 +63,9 @@ export function createSandboxProvider(options: SandboxProviderOptions): SandboxP
       canCancelPending: true,
       canCloseCheckout: true,
       canDetachMethod: true,
+      reportsDisputes: true,
+      fiscalizes: undefined,
+      takesCurrency: () => true,
       checkoutTtlMs: 23 * hourMs,
       maxConcurrency: concurrencyMax,
       callDeadlineMs,
@@ -93,6 +97,11 @@ export function createSandboxProvider(options: SandboxProviderOptions): SandboxP
     },
     detachMethod: (method) => detachMethod(http, method),
     ...refundCalls(http, post),
+    lookUpReceipt: () => Promise.reject(new RequestRefused('the sandbox issues no receipts')),
+    async lookUpDispute(id) {
+      const found = await http.call('GET', `/v1/disputes/${encodeURIComponent(id)}`);
+      return found === undefined ? undefined : readDispute(found, id);
+    },
     async lookUp({ providerPaymentId, reference }) {
       if (providerPaymentId !== undefined) {
         const found = await http.call('GET', `/v1/payments/${encodeURIComponent(providerPaymentId)}`);

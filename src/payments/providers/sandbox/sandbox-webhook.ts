@@ -12,6 +12,8 @@ const paymentTypes: ReadonlySet<string> = new Set([
   'payment.canceled',
   'payment.action_required',
 ]);
+const disputeTypes: ReadonlySet<string> = new Set(['dispute.opened', 'dispute.won', 'dispute.lost']);
+type Body = Record<string, unknown>;
 const nameForm = /^[\x21-\x7e]{1,128}$/;
 
 /**
@@ -45,14 +47,17 @@ function readHeader(header: string | undefined): { time: string; signatures: Buf
 }
 
 /**
- * Reads an authenticated notice: which payment to look up, nothing else is used. A type that is not known is about no
+ * Reads an authenticated notice: which payment or dispute to look up, nothing else is used. A type that is not known is about no
  * payment. Throws WebhookRejected.
  */
 export function readNotice(raw: Uint8Array): ProviderEvent {
   try {
     const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(raw);
-    const notice = JSON.parse(text) as { id: unknown; type: unknown; data: { payment: Record<string, unknown> } };
+    const notice = JSON.parse(text) as { id: unknown; type: unknown; data: Record<'payment' | 'dispute', Body> };
     const [eventId, type] = [name(notice.id), name(notice.type)];
+    if (disputeTypes.has(type)) {
+      return { eventId, type, payment: undefined, providerDisputeId: name(notice.data.dispute['id']) };
+    }
     if (!paymentTypes.has(type)) return { eventId, type, payment: undefined };
     const { id, reference } = notice.data.payment;
     return { eventId, type, payment: { providerPaymentId: name(id), reference: name(reference) } };

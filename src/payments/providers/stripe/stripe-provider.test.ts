@@ -1,7 +1,7 @@
 import test from 'ava';
 import { chargeRequest, checkoutRequest, payOnPage } from '../../../testing/provider-contract/subject.ts';
 import { startStripeSubject } from '../../../testing/provider-contract/stripe-subject.ts';
-import type { DoubleCard } from '../../../testing/stripe-double/store.ts';
+import type { DoubleCard } from '../../../local/double/cards.ts';
 import { OutcomeUnknown, RequestRefused } from '../../provider.ts';
 import { createStripeProvider } from './stripe-provider.ts';
 
@@ -164,6 +164,35 @@ test.serial(
     t.is(live.readWebhook(notice).payment, undefined);
   },
 );
+
+test.serial('a dispute is read with the money that moved: none for an inquiry, away, back, or lost', async (t) => {
+  const disputed = async (kind: 'dispute' | 'inquiry') => {
+    const request = await chargeOf('good');
+    const { providerPaymentId } = await provider.charge(request);
+    const id = double.dispute(providerPaymentId!, kind);
+    return { id, payment: { providerPaymentId, reference: request.reference }, amount: request.amount };
+  };
+  const { id, payment, amount } = await disputed('dispute');
+  const event = provider.readWebhook(double.event('charge.dispute.created', id).raw);
+  t.like(event, { payment: undefined, providerDisputeId: id });
+  const read = { providerDisputeId: id, payment, amount, reason: 'fraudulent' };
+  t.deepEqual(await provider.lookUpDispute(id), { ...read, status: 'withdrawn' });
+  double.closeDispute(id, 'won');
+  t.deepEqual(await provider.lookUpDispute(id), { ...read, status: 'reinstated' });
+  const other = await disputed('dispute');
+  double.closeDispute(other.id, 'lost');
+  t.is((await provider.lookUpDispute(other.id))?.status, 'lost');
+  const asked = await disputed('inquiry');
+  t.is((await provider.lookUpDispute(asked.id))?.status, 'no funds moved');
+  t.is(await provider.lookUpDispute('dp_nobody'), undefined);
+
+  const page = await payOnPage(subject);
+  const intent = double
+    .objects('payment_intent')
+    .find(({ metadata }) => (metadata as Record<string, string>)['reference'] === page.reference)!;
+  const ofPage = await provider.lookUpDispute(double.dispute(intent.id));
+  t.is(ofPage?.payment.reference, page.reference, 'a first payment is found by our reference');
+});
 
 test.serial('an amount that Stripe would count in another unit is refused before anything is sent', async (t) => {
   const request = await chargeOf('good');

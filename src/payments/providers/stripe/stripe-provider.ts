@@ -7,6 +7,7 @@ import {
   type MethodOfCustomer,
   type PaymentProvider,
 } from '../../provider.ts';
+import { lookUpDisputeCall } from './stripe-disputes.ts';
 import { callStripe, createStripeClient, findInStripe, isCardError } from './stripe-http.ts';
 import { listPaymentsCall } from './stripe-list.ts';
 import { expandIntent, expandSession, lookUpCall } from './stripe-look-up.ts';
@@ -55,6 +56,9 @@ export function createStripeProvider(options: StripeProviderOptions): PaymentPro
       canCancelPending: true,
       canCloseCheckout: true,
       canDetachMethod: true,
+      reportsDisputes: true,
+      fiscalizes: undefined,
+      takesCurrency: (currencyCode) => stripeAmount({ currencyCode, amountMinor: 1n }) !== undefined,
       checkoutTtlMs: 24 * hourMs,
       maxConcurrency: 16,
       callDeadlineMs,
@@ -65,6 +69,8 @@ export function createStripeProvider(options: StripeProviderOptions): PaymentPro
     cancelPending: (id) => cancelPending(stripe, id),
     detachMethod: (method) => detachMethod(stripe, method),
     ...refundCalls(stripe),
+    lookUpReceipt: () => Promise.reject(new RequestRefused('Stripe issues no receipts')),
+    lookUpDispute: lookUpDisputeCall(stripe),
     lookUp: lookUpCall(stripe),
     listPayments: listPaymentsCall(stripe),
     authenticateWebhook(notice) {

@@ -17,6 +17,14 @@ const aboutPayments: ReadonlySet<string> = new Set([
   'payment_intent.succeeded',
 ]);
 
+const aboutDisputes: ReadonlySet<string> = new Set([
+  'charge.dispute.closed',
+  'charge.dispute.created',
+  'charge.dispute.funds_reinstated',
+  'charge.dispute.funds_withdrawn',
+  'charge.dispute.updated',
+]);
+
 /**
  * Checks `Stripe-Signature` against each active secret. The package's check lets a notice from the future pass, so its
  * time is checked here, in both directions. Throws WebhookRejected.
@@ -39,7 +47,7 @@ export function authenticate(stripe: Stripe, notice: RawNotice, secrets: readonl
 }
 
 /**
- * Reads an authenticated notice: which payment to look up, nothing else is used. The intent behind a page is told of by
+ * Reads an authenticated notice: which payment or dispute to look up, nothing else is used. The intent behind a page is told of by
  * the page's own notices. One of another kind, or of the other mode (live or test), is about no payment of ours.
  * Throws WebhookRejected.
  */
@@ -49,6 +57,10 @@ export function readNotice(raw: Uint8Array, isLive: boolean): ProviderEvent {
     const notice = JSON.parse(text) as Record<'object' | 'id' | 'type' | 'livemode', unknown> & { data: unknown };
     const [eventId, type] = [name(notice.id), name(notice.type)];
     if (notice.object !== 'event') throw new Error('not an event');
+    if (aboutDisputes.has(type) && notice.livemode === isLive) {
+      const { object } = notice.data as { object: { id: unknown } };
+      return { eventId, type, payment: undefined, providerDisputeId: name(object.id) };
+    }
     if (!aboutPayments.has(type) || notice.livemode !== isLive) return { eventId, type, payment: undefined };
     const { object } = notice.data as { object: { id: unknown; metadata?: Record<string, unknown> | null } };
     const { reference, via } = object.metadata ?? {};

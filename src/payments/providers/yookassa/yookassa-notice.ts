@@ -1,7 +1,9 @@
 import { BlockList, isIP } from 'node:net';
 import { WebhookRejected, type ProviderEvent, type RawNotice } from '../../provider.ts';
+import { bindingPrefix } from './yookassa-payment.ts';
 
 const nameForm = /^[\x21-\x7e]{1,128}$/;
+const aboutBinding = 'payment_method.active';
 const aboutPayments: ReadonlySet<string> = new Set(['payment.succeeded', 'payment.canceled']);
 
 /**
@@ -40,6 +42,10 @@ export function readNotice(raw: Uint8Array): ProviderEvent {
     if (notice.type !== 'notification') throw new Error('not a notification');
     const [type, id] = [name(notice.event), name(notice.object['id'])];
     const reference = (notice.object['metadata'] as Record<string, unknown> | undefined)?.['reference'];
+    // A method that was saved without a payment has no reference: its id is the payment's with us.
+    if (type === aboutBinding) {
+      return { eventId: `${type}:${id}`, type, payment: { providerPaymentId: `${bindingPrefix}${id}`, reference: '' } };
+    }
     const isOurs = aboutPayments.has(type) && typeof reference === 'string' && nameForm.test(reference);
     return { eventId: `${type}:${id}`, type, payment: isOurs ? { providerPaymentId: id, reference } : undefined };
   } catch (cause) {

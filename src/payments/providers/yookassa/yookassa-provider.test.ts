@@ -4,7 +4,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net';
 import { chargeRequest, checkoutRequest, payOnPage } from '../../../testing/provider-contract/subject.ts';
 import { startYookassaSubject } from '../../../testing/provider-contract/yookassa-subject.ts';
-import type { DoubleCard } from '../../../testing/yookassa-double/shop.ts';
+import type { DoubleCard } from '../../../local/double/cards.ts';
 import { NotExecuted, OutcomeUnknown, RequestRefused, WebhookRejected } from '../../provider.ts';
 import { createYookassaProvider } from './yookassa-provider.ts';
 

@@ -4,6 +4,7 @@ import {
   type ChargeRequest,
   type CheckoutPage,
   type CheckoutRequest,
+  type FiscalTerms,
   type PaymentProvider,
 } from '../../provider.ts';
 import { createYookassaHttp, type YookassaHttp } from './yookassa-http.ts';
@@ -19,6 +20,7 @@ import {
   type Fields,
   type KnownOutcome,
 } from './yookassa-payment.ts';
+import { lookUpReceiptCall, receiptOf } from './yookassa-receipts.ts';
 import { refundCalls } from './yookassa-refunds.ts';
 
 export interface YookassaProviderOptions {
@@ -28,6 +30,10 @@ export interface YookassaProviderOptions {
   readonly returnUrl: string;
   /** Where notifications may come from: addresses, networks, or `any`. */
   readonly noticeAddresses: readonly string[];
+  /** The terms of receipts (54-FZ), where YooKassa issues them for the shop. */
+  readonly receipts?: FiscalTerms | undefined;
+  /** 1 to 6, for a shop that has several. */
+  readonly taxSystemCode?: number | undefined;
   readonly baseUrl?: string;
   readonly callDeadlineMs?: number;
 }
@@ -36,6 +42,7 @@ interface Shop {
   readonly http: YookassaHttp;
   readonly shopId: string;
   readonly returnUrl: string;
+  readonly taxSystemCode: number | undefined;
 }
 
 const hourMs = 3_600_000;
@@ -47,11 +54,11 @@ const pagesMax = 50;
 
 /** Builds the provider; it connects with the first call. Throws when the options cannot work. */
 export function createYookassaProvider(options: YookassaProviderOptions): PaymentProvider {
-  const { shopId, secretKey, returnUrl, baseUrl = 'https://api.yookassa.ru/v3' } = options;
+  const { taxSystemCode, shopId, secretKey, returnUrl, baseUrl = 'https://api.yookassa.ru/v3' } = options;
   if (!/^[0-9]{1,20}$/.test(shopId) || secretKey === '') throw new Error('YooKassa needs a shop id and its secret key');
   const callDeadlineMs = options.callDeadlineMs ?? callDeadlineDefaultMs;
   const http = createYookassaHttp({ baseUrl, shopId, secretKey, callDeadlineMs });
-  const shop = { http, shopId, returnUrl };
+  const shop = { http, shopId, returnUrl, taxSystemCode };
   const checkSender = createSenderCheck(options.noticeAddresses);
 
   return {
@@ -63,6 +70,9 @@ export function createYookassaProvider(options: YookassaProviderOptions): Paymen
       canCancelPending: false,
       canCloseCheckout: false,
       canDetachMethod: false,
+      reportsDisputes: false,
+      fiscalizes: options.receipts,
+      takesCurrency: (currencyCode) => yookassaAmount({ currencyCode, amountMinor: 1n }) !== undefined,
       checkoutTtlMs: hourMs,
       maxConcurrency: 16,
       callDeadlineMs,
@@ -83,7 +93,9 @@ export function createYookassaProvider(options: YookassaProviderOptions): Paymen
     },
     // There is no call for it: who forgets the id can charge no more, and the customer may revoke the permission.
     detachMethod: async () => undefined,
-    ...refundCalls(http),
+    ...refundCalls(http, taxSystemCode),
+    lookUpReceipt: lookUpReceiptCall(http),
+    lookUpDispute: () => Promise.reject(new RequestRefused('YooKassa tells of no disputes')),
     lookUp: ({ providerPaymentId: id, reference }) =>
       id === undefined || id.startsWith('none_') ? search(shop, reference) : lookUpId(shop, id, reference),
     listPayments: (query) => listPayments(http, query),
@@ -95,10 +107,14 @@ export function createYookassaProvider(options: YookassaProviderOptions): Paymen
   };
 }
 
-async function startPayment({ http, shopId, returnUrl }: Shop, request: CheckoutRequest): Promise<CheckoutPage> {
+async function startPayment(
+  { http, shopId, returnUrl, taxSystemCode }: Shop,
+  request: CheckoutRequest,
+): Promise<CheckoutPage> {
   const { reference, idempotencyKey, customerReference } = request;
   const body = {
     ...debtOf(request),
+    ...receiptOf(request.receipt, request.amount, taxSystemCode),
     metadata: { reference, customer: customerReference },
     payment_method_data: { type: 'bank_card' },
     save_payment_method: true,
@@ -125,10 +141,11 @@ function pageOf(object: Fields, providerPaymentId: string): CheckoutPage {
   return { providerPaymentId, url, expiresAt: openedAt.add({ hours: 1 }) };
 }
 
-async function charge({ http, shopId }: Shop, request: ChargeRequest): Promise<KnownOutcome> {
+async function charge({ http, shopId, taxSystemCode }: Shop, request: ChargeRequest): Promise<KnownOutcome> {
   const { reference, idempotencyKey, providerMethodId, providerCustomerId } = request;
   const metadata = { reference, customer: providerCustomerId };
-  const body = { ...debtOf(request), metadata, payment_method_id: providerMethodId };
+  const receipt = receiptOf(request.receipt, request.amount, taxSystemCode);
+  const body = { ...debtOf(request), ...receipt, metadata, payment_method_id: providerMethodId };
   try {
     return readPayment(await http.post('/payments', body, idempotencyKey), { reference, shopId });
   } catch (error) {

@@ -7,17 +7,22 @@ import {
 } from '../../provider.ts';
 import type { YookassaHttp } from './yookassa-http.ts';
 import { listPage } from './yookassa-lists.ts';
+import { receiptOf } from './yookassa-receipts.ts';
 import { yookassaAmount, type Fields } from './yookassa-payment.ts';
 
 const pagesMax = 10;
 
 /** Money that goes back. A refund takes no metadata: our reference is its description. */
-export function refundCalls(http: YookassaHttp): Pick<PaymentProvider, 'refund' | 'lookUpRefund'> {
+export function refundCalls(
+  http: YookassaHttp,
+  taxSystemCode: number | undefined,
+): Pick<PaymentProvider, 'refund' | 'lookUpRefund'> {
   return {
     async refund(request) {
       const amount = yookassaAmount(request.amount);
       if (amount === undefined) throw new RequestRefused('an amount that YooKassa cannot give back');
-      const body = { payment_id: request.providerPaymentId, amount, description: request.reference };
+      const receipt = receiptOf(request.receipt, request.amount, taxSystemCode);
+      const body = { payment_id: request.providerPaymentId, amount, description: request.reference, ...receipt };
       return readRefund(await http.post('/refunds', body, request.idempotencyKey), request);
     },
     async lookUpRefund(query) {

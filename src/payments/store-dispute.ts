@@ -1,0 +1,95 @@
+import { LockMode } from '@mikro-orm/core';
+import type { EntityManager } from '../db/orm.ts';
+import { appendFacts } from '../ledger/append-facts.ts';
+import type { JournalFact } from '../ledger/journal-fact.ts';
+import { newId } from '../lib/ids.ts';
+import type { AttemptRow } from './attempt-rows.ts';
+import { Dispute, type DisputeState } from './dispute.ts';
+import type { DisputeOutcome } from './provider.ts';
+
+/** An open dispute is asked for once a day; weeks pass until a bank decides. */
+const checkEveryHours = 24;
+
+/** When an open dispute is looked up again. */
+export function nextDisputeCheck(now: Temporal.Instant): Temporal.Instant {
+  return now.add({ hours: checkEveryHours });
+}
+
+/** What was new about a dispute; `known` when nothing was. */
+export interface DisputeNews {
+  readonly state: DisputeState | 'known';
+  /** Whether it was heard of for the first time. */
+  readonly isFirst: boolean;
+}
+
+/**
+ * Writes down what the provider says of a dispute, with the money that moved, under the lock of its attempt; states
+ * move only forward, so that a repeat or an old answer changes nothing. An outcome that moved no money is not written.
+ */
+export async function storeDispute(
+  tx: EntityManager,
+  attempt: AttemptRow,
+  outcome: DisputeOutcome,
+  now: Temporal.Instant,
+): Promise<DisputeNews> {
+  const said = ({ withdrawn: 'OPEN', reinstated: 'REINSTATED', lost: 'LOST', 'no funds moved': undefined } as const)[
+    outcome.status
+  ];
+  const { provider, merchantAccount } = attempt;
+  const { providerDisputeId } = outcome;
+  const known = await tx.findOne(
+    Dispute,
+    { provider, merchantAccount, providerDisputeId },
+    { lockMode: LockMode.PESSIMISTIC_WRITE, refresh: true },
+  );
+  if (said === undefined || (known && (known.state !== 'OPEN' || said === 'OPEN'))) {
+    return { state: 'known', isFirst: false };
+  }
+  const ends = { state: said, closedAt: said === 'OPEN' ? null : now };
+  const nextCheckAt = said === 'OPEN' ? nextDisputeCheck(now) : null;
+  const { currencyCode, amountMinor } = outcome.amount;
+  const dispute = known
+    ? Object.assign(known, ends, { nextCheckAt })
+    : tx.create(Dispute, {
+        id: newId(),
+        attemptId: attempt.id,
+        provider,
+        merchantAccount,
+        providerDisputeId,
+        amountMinor,
+        currencyCode,
+        reason: outcome.reason,
+        openedAt: now,
+        nextCheckAt,
+        ...ends,
+      });
+  await tx.flush();
+  await appendFacts(tx, factsOf(attempt, dispute, known === null), now);
+  return { state: said, isFirst: known === null };
+}
+
+/** Whether another dispute of the subscription's payments is still open. */
+export async function hasOpenDispute(tx: EntityManager, subscriptionId: string): Promise<boolean> {
+  const rows = await tx.execute<{ found: boolean }[]>(
+    `select exists (select from dispute d join payment_attempt a on a.id = d.attempt_id
+       where a.subscription_id = ? and d.state = 'OPEN') as found`,
+    [subscriptionId],
+  );
+  return rows[0]!.found;
+}
+
+function factsOf(attempt: AttemptRow, dispute: Dispute, isFirst: boolean): JournalFact[] {
+  const fact = (kind: 'DISPUTED' | 'REINSTATED'): JournalFact => ({
+    kind,
+    subscriptionId: attempt.subscriptionId,
+    paymentId: attempt.paymentId,
+    attemptId: attempt.id,
+    provider: attempt.provider,
+    merchantAccount: attempt.merchantAccount,
+    providerPaymentId: attempt.providerPaymentId!,
+    amount: { currencyCode: dispute.currencyCode, amountMinor: dispute.amountMinor },
+    disputeId: dispute.id,
+    providerDisputeId: dispute.providerDisputeId,
+  });
+  return [...(isFirst ? [fact('DISPUTED')] : []), ...(dispute.state === 'REINSTATED' ? [fact('REINSTATED')] : [])];
+}

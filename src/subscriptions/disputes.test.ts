@@ -1,0 +1,251 @@
+import { randomUUID } from 'node:crypto';
+import test, { type ExecutionContext } from 'ava';
+import { DisputeState } from '@cinema-billing/gen/billing/admin/v1/payment_admin_service_pb.ts';
+import { RefundChoice } from '@cinema-billing/gen/billing/admin/v1/subscription_admin_service_pb.ts';
+import { CancelEffective } from '@cinema-billing/gen/billing/v1/subscription_service_pb.ts';
+import { RpcError } from '../cli/grpc-client.ts';
+import { verifyLedger } from '../ledger/verify-ledger.ts';
+import { openDomain, type Domain } from '../testing/domain.ts';
+import { waitUntil } from '../testing/wait-until.ts';
+import { startWorld, type World } from '../testing/world.ts';
+
+let world: World;
+let domain: Domain;
+let api: ReturnType<World['clients']>;
+let support: { token: string };
+test.before(async () => {
+  world = await startWorld({ at: '2027-01-15T09:00:00Z' });
+  domain = await openDomain(world);
+  api = world.clients();
+  support = { token: await world.auth.token({ sub: 'sasha', role: 'support' }) };
+});
+test.after.always(async () => {
+  await domain?.stop();
+  await world?.stop();
+});
+
+type Viewer = Awaited<ReturnType<World['subscriber']>>;
+const monthly = '29900';
+const noFundsLater = '4000000000000341';
+
+async function refused(t: ExecutionContext, call: Promise<unknown>): Promise<string> {
+  const error = await t.throwsAsync(call, { instanceOf: RpcError });
+  return `${error!.code} ${error!.reason}`;
+}
+
+/** Of the sandbox's own books, oldest first. */
+async function chargesOf({ userId }: Viewer) {
+  return (await world.paymentSystem.payments()).filter((payment) => payment.customer_reference === userId);
+}
+
+async function stateOf({ subscriptionId }: Viewer) {
+  const [row] = await world.query(
+    `select status, cycle, renewal_blocked as blocked, next_charge_at is not null as charges,
+       cancel_at_period_end as flagged from subscription where id = $1`,
+    [subscriptionId],
+  );
+  return row!;
+}
+
+async function historyOf({ subscriptionId }: Viewer): Promise<string[]> {
+  const rows = await world.query(
+    `select kind || case when kind = 'CANCELED' then ' ' || reason else '' end as line from subscription_event
+     where subscription_id = $1 order by occurred_at, id`,
+    [subscriptionId],
+  );
+  return rows.map(({ line }) => String(line));
+}
+
+async function factsOf({ subscriptionId }: Viewer): Promise<string[]> {
+  const rows = await world.query(
+    `select kind, amount_minor::text as amount from journal_fact where subscription_id = $1 and amount_minor is not null
+     order by occurred_at, lane, sequence, position`,
+    [subscriptionId],
+  );
+  return rows.map(({ kind, amount }) => `${String(kind)} ${String(amount)}`);
+}
+
+const settled = () => world.advance({ hours: 0 });
+
+async function disputeLatest(viewer: Viewer): Promise<string> {
+  const id = await world.paymentSystem.dispute((await chargesOf(viewer)).at(-1)!.id);
+  await settled();
+  return id;
+}
+
+/** Waits until Auth has exactly these leases, in ms since the epoch. */
+async function authHas({ userId }: Viewer, leases: number[]): Promise<void> {
+  await waitUntil(`Auth has the leases [${leases.join()}]`, async () => {
+    const { grants } = await world.auth.user(userId);
+    return grants.map((grant) => Date.parse(grant.access_until)).join() === leases.join();
+  });
+}
+
+async function booksHold(t: ExecutionContext): Promise<void> {
+  t.deepEqual((await verifyLedger(domain.ctx)).list, []);
+}
+
+test.serial(
+  'withdrawn money blocks the renewal: the subscription ends with its period, and nothing goes back',
+  async (t) => {
+    const viewer = await world.subscriber();
+    await disputeLatest(viewer);
+    t.like(await stateOf(viewer), { status: 'ACTIVE', blocked: true, charges: false, flagged: false });
+    const [period] = await world.query(`select current_period_end as ends from subscription where id = $1`, [
+      viewer.subscriptionId,
+    ]);
+    await authHas(viewer, [(period!['ends'] as Date).getTime()]);
+
+    const { disputes } = await api.paymentAdmin.listDisputes({ userId: viewer.userId }, support);
+    t.like(disputes[0], { state: DisputeState.OPEN, reason: 'fraudulent', subscriptionId: viewer.subscriptionId });
+    t.is(disputes[0]!.amount?.amountMinor, BigInt(monthly));
+    const { paymentId } = disputes[0]!;
+    const { payment } = await api.paymentAdmin.getPayment({ paymentId }, support);
+    t.is(payment?.disputes.length, 1);
+    const refund = { requestId: randomUUID(), reason: 'asked', paymentId };
+    t.is(await refused(t, api.paymentAdmin.refundPayment(refund, support)), 'FAILED_PRECONDITION DISPUTE_OPEN');
+    const cancel = { requestId: randomUUID(), reason: 'asked', subscriptionId: viewer.subscriptionId };
+    const withRefund = { ...cancel, effective: CancelEffective.NOW, refund: RefundChoice.FULL };
+    const admin = { token: await world.auth.token({ sub: 'olga', role: 'admin' }) };
+    t.is(
+      await refused(t, api.subscriptionAdmin.cancelSubscription(withRefund, admin)),
+      'FAILED_PRECONDITION DISPUTE_OPEN',
+    );
+
+    await world.advance({ days: 32 });
+    t.like(await stateOf(viewer), { status: 'CANCELED', cycle: 0 });
+    t.deepEqual(await historyOf(viewer), ['SUBSCRIBED', 'ACTIVATED', 'DISPUTE_OPENED', 'CANCELED DISPUTE']);
+    t.is((await chargesOf(viewer)).length, 1, 'nothing was charged');
+    await authHas(viewer, []);
+    t.deepEqual(await factsOf(viewer), [`CHARGED ${monthly}`, `DISPUTED ${monthly}`]);
+    await booksHold(t);
+  },
+);
+
+test.serial('money that comes back before the end of the period frees the renewal', async (t) => {
+  const viewer = await world.subscriber();
+  const id = await disputeLatest(viewer);
+  await world.advance({ days: 3 });
+  await world.paymentSystem.closeDispute(id, 'won');
+  await settled();
+  t.like(await stateOf(viewer), { status: 'ACTIVE', blocked: false, charges: true });
+  await world.advance({ days: 30 });
+  t.like(await stateOf(viewer), { status: 'ACTIVE', cycle: 1 });
+  t.deepEqual(await historyOf(viewer), ['SUBSCRIBED', 'ACTIVATED', 'DISPUTE_OPENED', 'DISPUTE_REINSTATED', 'RENEWED']);
+  t.deepEqual(await factsOf(viewer), [
+    `CHARGED ${monthly}`,
+    `DISPUTED ${monthly}`,
+    `REINSTATED ${monthly}`,
+    `CHARGED ${monthly}`,
+  ]);
+  await booksHold(t);
+});
+
+test.serial('timeline: a dispute that is reinstated after the period is only written down', async (t) => {
+  const viewer = await world.subscriber();
+  const id = await disputeLatest(viewer);
+  await world.advance({ days: 40 });
+  const before = await stateOf(viewer);
+  t.like(before, { status: 'CANCELED' });
+  await world.paymentSystem.closeDispute(id, 'won');
+  await settled();
+  t.deepEqual(await stateOf(viewer), before);
+  t.deepEqual(await historyOf(viewer), [
+    'SUBSCRIBED',
+    'ACTIVATED',
+    'DISPUTE_OPENED',
+    'CANCELED DISPUTE',
+    'DISPUTE_REINSTATED',
+  ]);
+  t.deepEqual(await factsOf(viewer), [`CHARGED ${monthly}`, `DISPUTED ${monthly}`, `REINSTATED ${monthly}`]);
+  const { disputes } = await api.paymentAdmin.listDisputes({ userId: viewer.userId }, support);
+  t.deepEqual(
+    disputes.map(({ state }) => state),
+    [DisputeState.REINSTATED],
+  );
+  // The money is ours again, so it can go back.
+  const { paymentId } = disputes[0]!;
+  const refund = await api.paymentAdmin.refundPayment({ requestId: randomUUID(), reason: 'asked', paymentId }, support);
+  t.is(refund.amount?.amountMinor, BigInt(monthly));
+  await settled();
+  await booksHold(t);
+});
+
+test.serial(
+  'the lost dispute of the current period ends access at once, that of an earlier one with the period',
+  async (t) => {
+    const [current, earlier] = [await world.subscriber(), await world.subscriber()];
+    const ofCurrent = await disputeLatest(current);
+    await world.paymentSystem.closeDispute(ofCurrent, 'lost');
+    await settled();
+    t.like(await stateOf(current), { status: 'CANCELED' });
+    await authHas(current, []);
+    t.deepEqual((await historyOf(current)).slice(-3), ['DISPUTE_OPENED', 'DISPUTE_LOST', 'CANCELED DISPUTE']);
+    const [row] = await world.query(`select id from payment where subscription_id = $1`, [current.subscriptionId]);
+    const refund = { requestId: randomUUID(), reason: 'asked', paymentId: String(row!['id']) };
+    t.is(await refused(t, api.paymentAdmin.refundPayment(refund, support)), 'FAILED_PRECONDITION NOTHING_TO_REFUND');
+
+    await world.advance({ days: 32 });
+    t.like(await stateOf(earlier), { status: 'ACTIVE', cycle: 1 });
+    const id = await world.paymentSystem.dispute((await chargesOf(earlier))[0]!.id);
+    await settled();
+    await world.paymentSystem.closeDispute(id, 'lost');
+    await settled();
+    t.like(await stateOf(earlier), { status: 'ACTIVE', cycle: 1, blocked: true });
+    await world.advance({ days: 32 });
+    t.like(await stateOf(earlier), { status: 'CANCELED', cycle: 1 });
+    t.deepEqual((await historyOf(earlier)).slice(-3), ['DISPUTE_OPENED', 'DISPUTE_LOST', 'CANCELED DISPUTE']);
+    await booksHold(t);
+  },
+);
+
+test.serial('lost notices of a dispute that is known are made up for by a daily look', async (t) => {
+  const viewer = await world.subscriber();
+  const id = await disputeLatest(viewer);
+  await world.paymentSystem.script(viewer.userId, { webhooks: 'lost' });
+  await world.paymentSystem.closeDispute(id, 'won');
+  await settled();
+  t.like(await stateOf(viewer), { blocked: true });
+  await world.advance({ days: 2 });
+  t.like(await stateOf(viewer), { status: 'ACTIVE', blocked: false, charges: true });
+});
+
+test.serial('notices of a dispute that come twice, and out of order, change nothing', async (t) => {
+  const viewer = await world.subscriber();
+  await world.paymentSystem.script(viewer.userId, { webhooks: 'duplicated' });
+  const id = await world.paymentSystem.dispute((await chargesOf(viewer))[0]!.id);
+  // Closed before we heard that it was opened.
+  await world.paymentSystem.closeDispute(id, 'won');
+  await world.advance({ hours: 1 });
+  t.like(await stateOf(viewer), { status: 'ACTIVE', blocked: false, charges: true });
+  t.deepEqual(await factsOf(viewer), [`CHARGED ${monthly}`, `DISPUTED ${monthly}`, `REINSTATED ${monthly}`]);
+  await booksHold(t);
+});
+
+test.serial('while money is disputed nothing is retried, and a viewer may leave with nothing back', async (t) => {
+  const owing = await world.subscriber(noFundsLater);
+  await world.advance({ days: 31 });
+  t.like(await stateOf(owing), { status: 'PAST_DUE', charges: true });
+  const paid = (await chargesOf(owing)).find(({ status }) => status === 'succeeded');
+  await world.paymentSystem.dispute(paid!.id);
+  await settled();
+  t.like(await stateOf(owing), { status: 'PAST_DUE', blocked: true, charges: false });
+  const { subscriptionId, token } = owing;
+  const retry = api.subscriptions.retryPayment({ requestId: randomUUID(), subscriptionId }, { token });
+  t.is(await refused(t, retry), 'FAILED_PRECONDITION DISPUTE_OPEN');
+  const before = (await chargesOf(owing)).length;
+  await world.advance({ days: 15 });
+  t.is((await chargesOf(owing)).length, before);
+  t.like(await stateOf(owing), { status: 'CANCELED' });
+
+  const leaving = await world.subscriber();
+  await disputeLatest(leaving);
+  const change = { requestId: randomUUID(), subscriptionId: leaving.subscriptionId, priceId: world.prices.premium };
+  const changing = api.subscriptions.changePlan(change, { token: leaving.token });
+  t.is(await refused(t, changing), 'FAILED_PRECONDITION DISPUTE_OPEN');
+  const cancel = { requestId: randomUUID(), subscriptionId: leaving.subscriptionId, effective: CancelEffective.NOW };
+  const canceled = await api.subscriptions.cancelSubscription(cancel, { token: leaving.token });
+  t.truthy(canceled.subscription?.endedAt);
+  await settled();
+  t.is((await chargesOf(leaving))[0]!.refunded_minor, '0');
+});
