@@ -63,15 +63,19 @@ export async function lockSubscriptions(
   tx: EntityManager,
   ids: readonly string[],
 ): Promise<Map<string, SubscriptionState>> {
+  // Locked before it is joined: a row that had to be waited for is read anew, but not the price that it was joined with,
+  // and one whose price has changed meanwhile would be missing.
   const { rows } = await sql<SubscriptionRow>`
+    with s as materialized (
+      select * from subscription where id = any(${ids}::uuid[]) order by id for update
+    )
     select s.id, s.user_id, plan.code as plan_code, plan.features, s.product_line, s.price_id,
       price.amount_minor, price.currency_code, price.interval_unit, price.interval_count,
       s.billing_time_zone, s.status, s.anchor_at, s.anchor_cycle, s.cycle, s.current_period_start,
       s.current_period_end, s.payment_method_id, s.open_payment_id, s.cancel_at_period_end, s.renewal_blocked,
       s.scheduled_price_id, s.announced_price_id, s.announced_price_from, s.complimentary, s.grace_until,
       s.dunning_ends_at, s.next_charge_at, s.next_transition_at, s.canceled_at, s.ended_at, s.created_at
-    from subscription s join plan on plan.id = s.plan_id join price on price.id = s.price_id
-    where s.id = any(${ids}::uuid[]) order by s.id for update of s
+    from s join plan on plan.id = s.plan_id join price on price.id = s.price_id
   `.execute(tx.getKysely());
   return new Map(rows.map((row) => [row.id, stateFromRow(row)]));
 }
