@@ -136,12 +136,13 @@ export async function markSent(
   em: EntityManager,
   attempts: readonly Pick<AttemptRow, 'id' | 'state'>[],
 ): Promise<Set<string>> {
+  // Asked of c, not of a: open attempts are so few that the planner would read all of them, and all that were, by an index.
   const { rows } = await sql<{ id: string }>`
     update payment_attempt a
     set state = 'SENT', lease_until = clock_timestamp() + make_interval(secs => ${attemptLeaseMs / 1000})
     from unnest(${attempts.map(({ id }) => id)}::uuid[], ${attempts.map(({ state }) => state)}::text[]) as c(id, state),
       subscription s
-    where a.id = c.id and a.state = c.state and a.state in ('PENDING', 'SENT', 'UNKNOWN')
+    where a.id = c.id and a.state = c.state and c.state in ('PENDING', 'SENT', 'UNKNOWN')
       and s.id = a.subscription_id
       and (a.amount_minor = 0 or (s.open_payment_id = a.payment_id and not s.cancel_at_period_end))
     returning a.id

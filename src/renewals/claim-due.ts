@@ -1,7 +1,7 @@
 import { sql } from 'kysely';
 import { businessNow } from '../db/clock.ts';
 import { lockKeys } from '../db/lock-keys.ts';
-import { inTransaction, type EntityManager } from '../db/orm.ts';
+import { inBatchTransaction, type EntityManager } from '../db/orm.ts';
 import { failPoint } from '../lib/fail-point.ts';
 import { newId } from '../lib/ids.ts';
 import {
@@ -39,7 +39,7 @@ interface Due {
  * a claim is hundreds of rows.
  */
 export async function claimDue(ctx: SubscriptionsContext): Promise<AttemptRow[]> {
-  const attempts = await inTransaction(ctx.em, async (tx) => {
+  const attempts = await inBatchTransaction(ctx.em, async (tx) => {
     const db = tx.getKysely();
     const [space, key] = lockKeys.renewals;
     const { rows: locks } = await sql<{ free: boolean }>`
