@@ -1,5 +1,6 @@
 import { sql } from 'kysely';
 import type { EntityManager } from '../db/orm.ts';
+import { rowTable } from '../db/row-table.ts';
 import { enqueue, type EntitlementChangeKind, type EntitlementMessage, type Grant } from '../outbox/enqueue.ts';
 
 /** A change of one product line of one user. */
@@ -89,14 +90,16 @@ async function storeEntitlements(
   states: ReadonlyMap<string, EntitlementState>,
   at: Temporal.Instant,
 ): Promise<void> {
-  const stored = userIds.map((userId) => states.get(userId)!);
+  const stored = userIds.map((userId) => ({ userId, ...states.get(userId)! }));
   await sql`
     insert into entitlement (user_id, version, rights_version, grants, updated_at)
-    select *, ${at.toString()}::timestamptz from unnest(
-      ${userIds}::uuid[],
-      ${stored.map((state) => state.version)}::bigint[],
-      ${stored.map((state) => state.rightsVersion)}::bigint[],
-      ${stored.map((state) => JSON.stringify(state.grants))}::jsonb[])
+    select *, ${at.toString()}::timestamptz
+    from ${rowTable('stored', stored, {
+      user_id: ['uuid', ({ userId }) => userId],
+      version: ['bigint', ({ version }) => version],
+      rights_version: ['bigint', ({ rightsVersion }) => rightsVersion],
+      grants: ['jsonb', ({ grants }) => grants],
+    })}
     on conflict (user_id) do update set version = excluded.version, rights_version = excluded.rights_version,
       grants = excluded.grants, updated_at = excluded.updated_at
   `.execute(tx.getKysely());

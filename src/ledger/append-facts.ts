@@ -1,6 +1,7 @@
 import { sql } from 'kysely';
 import { journalLaneSpace } from '../db/lock-keys.ts';
 import type { EntityManager } from '../db/orm.ts';
+import { rowTable, type Column } from '../db/row-table.ts';
 import { lineOf, noHash, startBatchHash } from './batch-hash.ts';
 import { rowOfFact, type FactRow, type JournalFact } from './journal-fact.ts';
 
@@ -45,13 +46,29 @@ async function takeLane(tx: EntityManager): Promise<number> {
   return lane;
 }
 
+const factColumns: Readonly<Record<string, Column<FactRow>>> = {
+  position: ['integer', (_, index) => index + 1],
+  kind: ['text', (row) => row.kind],
+  subscription_id: ['uuid', (row) => row.subscription_id],
+  payment_id: ['uuid', (row) => row.payment_id],
+  attempt_id: ['uuid', (row) => row.attempt_id],
+  refund_id: ['uuid', (row) => row.refund_id],
+  provider: ['text', (row) => row.provider],
+  merchant_account: ['text', (row) => row.merchant_account],
+  provider_payment_id: ['text', (row) => row.provider_payment_id],
+  provider_refund_id: ['text', (row) => row.provider_refund_id],
+  amount_minor: ['bigint', (row) => row.amount_minor],
+  currency_code: ['text', (row) => row.currency_code],
+  period_start_ms: ['bigint', (row) => row.period_start_ms],
+  period_end_ms: ['bigint', (row) => row.period_end_ms],
+};
+
 async function insertBatch(
   tx: EntityManager,
   batch: { lane: number; sequence: string; previousHash: string; hash: string; rows: readonly FactRow[] },
   now: Temporal.Instant,
 ): Promise<void> {
   const { lane, sequence, previousHash, hash, rows } = batch;
-  const texts = (name: keyof FactRow) => rows.map((row) => row[name]);
   const at = now.toString();
   await sql`
     with batch as (
@@ -63,22 +80,7 @@ async function insertBatch(
       period_end, occurred_at)
     select ${lane}::integer, ${sequence}::bigint, position, kind, subscription_id, payment_id, attempt_id, refund_id,
       provider, merchant_account, provider_payment_id, provider_refund_id, amount_minor, currency_code,
-      to_timestamp(period_start_ms / 1000.0), to_timestamp(period_end_ms / 1000.0), ${at}::timestamptz
-    from unnest(
-      ${texts('kind')}::text[],
-      ${texts('subscription_id')}::uuid[],
-      ${texts('payment_id')}::uuid[],
-      ${texts('attempt_id')}::uuid[],
-      ${texts('refund_id')}::uuid[],
-      ${texts('provider')}::text[],
-      ${texts('merchant_account')}::text[],
-      ${texts('provider_payment_id')}::text[],
-      ${texts('provider_refund_id')}::text[],
-      ${texts('amount_minor')}::bigint[],
-      ${texts('currency_code')}::text[],
-      ${texts('period_start_ms')}::bigint[],
-      ${texts('period_end_ms')}::bigint[]
-    ) with ordinality as f(kind, subscription_id, payment_id, attempt_id, refund_id, provider, merchant_account,
-      provider_payment_id, provider_refund_id, amount_minor, currency_code, period_start_ms, period_end_ms, position)
+      to_timestamp(period_start_ms / 1e3::float8), to_timestamp(period_end_ms / 1e3::float8), ${at}::timestamptz
+    from ${rowTable('fact', rows, factColumns)}
   `.execute(tx.getKysely());
 }

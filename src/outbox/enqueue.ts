@@ -1,5 +1,6 @@
 import { sql } from 'kysely';
 import type { EntityManager } from '../db/orm.ts';
+import { rowTable } from '../db/row-table.ts';
 import { newId } from '../lib/ids.ts';
 
 export type EntitlementChangeKind =
@@ -46,13 +47,15 @@ export async function enqueue(
   await sql`
     insert into outbox_message
       (event_id, user_id, version, rights_version, kind, reason, grants, traceparent, occurred_at)
-    select *, ${traceparent}::text, ${messages[0]!.occurredAt.toString()}::timestamptz from unnest(
-      ${messages.map(() => newId())}::uuid[],
-      ${messages.map((message) => message.userId)}::uuid[],
-      ${messages.map((message) => message.version)}::bigint[],
-      ${messages.map((message) => message.rightsVersion)}::bigint[],
-      ${messages.map((message) => message.kind)}::text[],
-      ${messages.map((message) => message.reason)}::text[],
-      ${messages.map((message) => JSON.stringify(message.grants))}::jsonb[])
+    select *, ${traceparent}::text, ${messages[0]!.occurredAt.toString()}::timestamptz
+    from ${rowTable('message', messages, {
+      event_id: ['uuid', () => newId()],
+      user_id: ['uuid', (message) => message.userId],
+      version: ['bigint', (message) => message.version],
+      rights_version: ['bigint', (message) => message.rightsVersion],
+      kind: ['text', (message) => message.kind],
+      reason: ['text', (message) => message.reason],
+      grants: ['jsonb', (message) => message.grants],
+    })}
   `.execute(tx.getKysely());
 }

@@ -1,6 +1,7 @@
 import { sql, type RawBuilder } from 'kysely';
 import { instantFromRow, optionalInstantFromRow } from '../db/instant-type.ts';
 import type { EntityManager } from '../db/orm.ts';
+import { rowTable } from '../db/row-table.ts';
 import { isUuid } from '../lib/ids.ts';
 import type { Money } from '../lib/money.ts';
 import type { AttemptState, PaymentPurpose, PaymentStatus } from './payment.ts';
@@ -137,12 +138,13 @@ export async function markSent(
   em: EntityManager,
   attempts: readonly Pick<AttemptRow, 'id' | 'state'>[],
 ): Promise<Set<string>> {
+  // Asked of c, not of a: open attempts are so few that the planner would read all of them, and all that were, by an index.
   const { rows } = await sql<{ id: string }>`
     update payment_attempt a
     set state = 'SENT', lease_until = clock_timestamp() + make_interval(secs => ${attemptLeaseMs / 1000})
-    from unnest(${attempts.map(({ id }) => id)}::uuid[], ${attempts.map(({ state }) => state)}::text[]) as c(id, state),
+    from ${rowTable('c', attempts, { id: ['uuid', ({ id }) => id], state: ['text', ({ state }) => state] })},
       subscription s
-    where a.id = c.id and a.state = c.state and a.state in ('PENDING', 'SENT', 'UNKNOWN')
+    where a.id = c.id and a.state = c.state and c.state in ('PENDING', 'SENT', 'UNKNOWN')
       and s.id = a.subscription_id
       and (a.amount_minor = 0 or (s.open_payment_id = a.payment_id and not s.cancel_at_period_end
         and not s.renewal_blocked))
@@ -227,19 +229,18 @@ export async function storeAttempts(tx: EntityManager, updates: readonly Attempt
       provider_payment_id = coalesce(u.provider_payment_id, a.provider_payment_id),
       checkout_url = coalesce(u.action_url, a.checkout_url), decline_code = u.decline_code, decline_hard = u.decline_hard, surplus = u.surplus,
       absent_since = u.absent_since, next_check_at = u.next_check_at, settled_at = u.settled_at
-    from unnest(
-      ${updates.map((update) => update.id)}::uuid[],
-      ${updates.map((update) => update.state)}::text[],
-      ${updates.map((update) => update.providerPaymentId)}::text[],
-      ${updates.map((update) => update.declineCode ?? null)}::text[],
-      ${updates.map((update) => update.declineHard ?? null)}::boolean[],
-      ${updates.map((update) => update.surplus ?? false)}::boolean[],
-      ${updates.map((update) => update.actionUrl ?? null)}::text[],
-      ${updates.map((update) => update.absentSince?.toString() ?? null)}::timestamptz[],
-      ${updates.map((update) => update.nextCheckAt?.toString() ?? null)}::timestamptz[],
-      ${updates.map((update) => update.settledAt?.toString() ?? null)}::timestamptz[]
-    ) as u(id, state, provider_payment_id, decline_code, decline_hard, surplus, action_url, absent_since, next_check_at,
-      settled_at)
+    from ${rowTable('u', updates, {
+      id: ['uuid', (update) => update.id],
+      state: ['text', (update) => update.state],
+      provider_payment_id: ['text', (update) => update.providerPaymentId],
+      decline_code: ['text', (update) => update.declineCode ?? null],
+      decline_hard: ['boolean', (update) => update.declineHard ?? null],
+      surplus: ['boolean', (update) => update.surplus ?? false],
+      action_url: ['text', (update) => update.actionUrl ?? null],
+      absent_since: ['instant', (update) => update.absentSince ?? null],
+      next_check_at: ['instant', (update) => update.nextCheckAt],
+      settled_at: ['instant', (update) => update.settledAt],
+    })}
     where a.id = u.id
   `.execute(tx.getKysely());
 }
@@ -253,7 +254,7 @@ export async function storePayments(
   if (updates.length === 0) return;
   await sql`
     update payment p set status = u.status, settled_at = ${now.toString()}
-    from unnest(${updates.map(({ id }) => id)}::uuid[], ${updates.map(({ status }) => status)}::text[]) as u(id, status)
+    from ${rowTable('u', updates, { id: ['uuid', ({ id }) => id], status: ['text', ({ status }) => status] })}
     where p.id = u.id and p.status = 'PENDING'
   `.execute(tx.getKysely());
 }

@@ -1,4 +1,4 @@
-import type { EntityManager } from '../db/orm.ts';
+import { inBatchTransaction, type EntityManager } from '../db/orm.ts';
 import { failPoint } from '../lib/fail-point.ts';
 import { markSent, type AttemptRow } from './attempt-rows.ts';
 import { callProvider, mapBounded, type CallOutcome } from './call-provider.ts';
@@ -64,7 +64,7 @@ function coalesceLastLooks(em: EntityManager): (attempt: AttemptRow) => Promise<
       const attempts = waiting;
       waiting = [];
       look = undefined;
-      return markSent(em.fork(), attempts);
+      return inBatchTransaction(em, (tx) => markSent(tx, attempts));
     });
     return (await look).has(attempt.id);
   };

@@ -1,7 +1,8 @@
 import { sql } from 'kysely';
 import { businessNow } from '../db/clock.ts';
 import { lockKeys } from '../db/lock-keys.ts';
-import { inTransaction, type EntityManager } from '../db/orm.ts';
+import { inBatchTransaction, type EntityManager } from '../db/orm.ts';
+import { rowTable } from '../db/row-table.ts';
 import { failPoint } from '../lib/fail-point.ts';
 import { newId } from '../lib/ids.ts';
 import {
@@ -41,7 +42,7 @@ interface Due {
  * a claim is hundreds of rows.
  */
 export async function claimDue(ctx: SubscriptionsContext): Promise<AttemptRow[]> {
-  const attempts = await inTransaction(ctx.em, async (tx) => {
+  const attempts = await inBatchTransaction(ctx.em, async (tx) => {
     const db = tx.getKysely();
     const [space, key] = lockKeys.renewals;
     const { rows: locks } = await sql<{ free: boolean }>`
@@ -112,8 +113,10 @@ async function findOwed(tx: EntityManager, states: readonly SubscriptionState[])
   const { rows } = await sql<OwedRow>`
     select p.id, p.subscription_id, p.purpose, p.status,
       (select coalesce(max(a.attempt_number), 0) from payment_attempt a where a.payment_id = p.id) as attempts
-    from payment p join unnest(${states.map(({ id }) => id)}::uuid[], ${states.map(({ cycle }) => cycle)}::integer[])
-      as s(id, cycle) on p.subscription_id = s.id
+    from payment p join ${rowTable('s', states, {
+      id: ['uuid', ({ id }) => id],
+      cycle: ['integer', ({ cycle }) => cycle],
+    })} on p.subscription_id = s.id
     where p.purpose like 'cycle:%' and (p.status = 'PENDING' or p.purpose = 'cycle:' || s.cycle + 1)
   `.execute(tx.getKysely());
   return Map.groupBy(rows, (row) => row.subscription_id);
@@ -177,15 +180,17 @@ async function storeClaim(tx: EntityManager, dues: readonly Due[], now: Temporal
   await sql`
     insert into payment (id, subscription_id, user_id, purpose, amount_minor, currency_code, period_start, period_end,
       status, created_at)
-    select *, 'PENDING', ${now.toString()}::timestamptz from unnest(
-      ${fresh.map(({ paymentId }) => paymentId)}::uuid[],
-      ${fresh.map(({ state }) => state.id)}::uuid[],
-      ${fresh.map(({ state }) => state.userId)}::uuid[],
-      ${fresh.map(({ period }) => `cycle:${period.cycle}`)}::text[],
-      ${fresh.map(({ state }) => state.amount.amountMinor)}::bigint[],
-      ${fresh.map(({ state }) => state.amount.currencyCode)}::text[],
-      ${fresh.map(({ period }) => period.start.toString())}::timestamptz[],
-      ${fresh.map(({ period }) => period.end.toString())}::timestamptz[])
+    select *, 'PENDING', ${now.toString()}::timestamptz
+    from ${rowTable('fresh', fresh, {
+      id: ['uuid', ({ paymentId }) => paymentId],
+      subscription_id: ['uuid', ({ state }) => state.id],
+      user_id: ['uuid', ({ state }) => state.userId],
+      purpose: ['text', ({ period }) => `cycle:${period.cycle}`],
+      amount_minor: ['bigint', ({ state }) => state.amount.amountMinor],
+      currency_code: ['text', ({ state }) => state.amount.currencyCode],
+      period_start: ['instant', ({ period }) => period.start],
+      period_end: ['instant', ({ period }) => period.end],
+    })}
   `.execute(db);
   await sql`
     insert into payment_attempt (id, payment_id, subscription_id, attempt_number, kind, idempotency_key, provider,
@@ -195,21 +200,22 @@ async function storeClaim(tx: EntityManager, dues: readonly Due[], now: Temporal
       method.merchant_account, method.id, payment.amount_minor, payment.currency_code, plan.name, 'PENDING',
       clock_timestamp() + make_interval(secs => ${attemptLeaseMs / 1000}), ${nextCheckAfter(0, now).toString()},
       ${now.toString()}
-    from unnest(
-      ${dues.map(({ attemptId }) => attemptId)}::uuid[],
-      ${dues.map(({ paymentId }) => paymentId)}::uuid[],
-      ${dues.map(({ attemptNumber }) => attemptNumber)}::integer[],
-      ${dues.map(({ paymentId, attemptNumber }) => idempotencyKey(paymentId, attemptNumber))}::text[]
-    ) as c(id, payment_id, attempt_number, idempotency_key)
-      join payment on payment.id = c.payment_id
+    from ${rowTable('c', dues, {
+      id: ['uuid', ({ attemptId }) => attemptId],
+      payment_id: ['uuid', ({ paymentId }) => paymentId],
+      attempt_number: ['integer', ({ attemptNumber }) => attemptNumber],
+      idempotency_key: ['text', ({ paymentId, attemptNumber }) => idempotencyKey(paymentId, attemptNumber)],
+    })} join payment on payment.id = c.payment_id
       join subscription s on s.id = payment.subscription_id
       join plan on plan.id = s.plan_id
       join payment_method method on method.id = s.payment_method_id
   `.execute(db);
   await sql`
     update subscription s set open_payment_id = c.payment_id
-    from unnest(${dues.map(({ state }) => state.id)}::uuid[], ${dues.map(({ paymentId }) => paymentId)}::uuid[])
-      as c(id, payment_id)
+    from ${rowTable('c', dues, {
+      id: ['uuid', ({ state }) => state.id],
+      payment_id: ['uuid', ({ paymentId }) => paymentId],
+    })}
     where s.id = c.id
   `.execute(db);
 }

@@ -1,5 +1,5 @@
 import { businessNow } from '../db/clock.ts';
-import { inTransaction } from '../db/orm.ts';
+import { inBatchTransaction } from '../db/orm.ts';
 import { appendFacts } from '../ledger/append-facts.ts';
 import { failPoint } from '../lib/fail-point.ts';
 import {
@@ -44,7 +44,7 @@ export async function settlePayments(
 }
 
 async function settleBatch(ctx: SubscriptionsContext, settlements: readonly Settlement[]): Promise<SettleResult[]> {
-  return inTransaction(ctx.em, async (tx) => {
+  return inBatchTransaction(ctx.em, async (tx) => {
     const ids = settlements.map(({ attemptId }) => attemptId);
     const unlocked = await findAttempts(tx, ids);
     const subscriptions = await lockSubscriptions(tx, [...new Set(unlocked.map((row) => row.subscriptionId))]);

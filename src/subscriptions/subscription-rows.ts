@@ -2,6 +2,7 @@ import { sql } from 'kysely';
 import type { IntervalUnit } from '../catalog/plan.ts';
 import { instantFromRow, optionalInstantFromRow } from '../db/instant-type.ts';
 import type { EntityManager } from '../db/orm.ts';
+import { rowTable } from '../db/row-table.ts';
 import { changeEntitlements } from '../entitlements/change-entitlements.ts';
 import type { CallContext } from '../identity/call-context.ts';
 import { appendFacts } from '../ledger/append-facts.ts';
@@ -147,36 +148,33 @@ export async function storeChanges(
 }
 
 async function storeStates(tx: EntityManager, states: readonly SubscriptionState[]): Promise<void> {
-  const instants = (pick: (state: SubscriptionState) => Temporal.Instant | null) =>
-    states.map((state) => pick(state)?.toString() ?? null);
   await sql`
     update subscription s set status = c.status, anchor_at = c.anchor_at, anchor_cycle = c.anchor_cycle, cycle = c.cycle,
       current_period_start = c.current_period_start, current_period_end = c.current_period_end,
       payment_method_id = c.payment_method_id, open_payment_id = c.open_payment_id,
-      cancel_at_period_end = c.cancel_at_period_end, renewal_blocked = c.renewal_blocked, grace_until = c.grace_until, dunning_ends_at = c.dunning_ends_at,
+      cancel_at_period_end = c.cancel_at_period_end, renewal_blocked = c.renewal_blocked,
+      grace_until = c.grace_until, dunning_ends_at = c.dunning_ends_at,
       next_charge_at = c.next_charge_at, next_transition_at = c.next_transition_at,
       canceled_at = c.canceled_at, ended_at = c.ended_at
-    from unnest(
-      ${states.map((state) => state.id)}::uuid[],
-      ${states.map((state) => state.status)}::text[],
-      ${instants((state) => state.anchorAt)}::timestamptz[],
-      ${states.map((state) => state.anchorCycle)}::integer[],
-      ${states.map((state) => state.cycle)}::integer[],
-      ${instants((state) => state.currentPeriodStart)}::timestamptz[],
-      ${instants((state) => state.currentPeriodEnd)}::timestamptz[],
-      ${states.map((state) => state.paymentMethodId)}::uuid[],
-      ${states.map((state) => state.openPaymentId)}::uuid[],
-      ${states.map((state) => state.cancelAtPeriodEnd)}::boolean[],
-      ${states.map((state) => state.renewalBlocked)}::boolean[],
-      ${instants((state) => state.graceUntil)}::timestamptz[],
-      ${instants((state) => state.dunningEndsAt)}::timestamptz[],
-      ${instants((state) => state.nextChargeAt)}::timestamptz[],
-      ${instants((state) => state.nextTransitionAt)}::timestamptz[],
-      ${instants((state) => state.canceledAt)}::timestamptz[],
-      ${instants((state) => state.endedAt)}::timestamptz[]
-    ) as c(id, status, anchor_at, anchor_cycle, cycle, current_period_start, current_period_end, payment_method_id,
-      open_payment_id, cancel_at_period_end, renewal_blocked, grace_until, dunning_ends_at, next_charge_at,
-      next_transition_at, canceled_at, ended_at)
+    from ${rowTable('c', states, {
+      id: ['uuid', (state) => state.id],
+      status: ['text', (state) => state.status],
+      anchor_at: ['instant', (state) => state.anchorAt],
+      anchor_cycle: ['integer', (state) => state.anchorCycle],
+      cycle: ['integer', (state) => state.cycle],
+      current_period_start: ['instant', (state) => state.currentPeriodStart],
+      current_period_end: ['instant', (state) => state.currentPeriodEnd],
+      payment_method_id: ['uuid', (state) => state.paymentMethodId],
+      open_payment_id: ['uuid', (state) => state.openPaymentId],
+      cancel_at_period_end: ['boolean', (state) => state.cancelAtPeriodEnd],
+      renewal_blocked: ['boolean', (state) => state.renewalBlocked],
+      grace_until: ['instant', (state) => state.graceUntil],
+      dunning_ends_at: ['instant', (state) => state.dunningEndsAt],
+      next_charge_at: ['instant', (state) => state.nextChargeAt],
+      next_transition_at: ['instant', (state) => state.nextTransitionAt],
+      canceled_at: ['instant', (state) => state.canceledAt],
+      ended_at: ['instant', (state) => state.endedAt],
+    })}
     where s.id = c.id
   `.execute(tx.getKysely());
 }
@@ -212,17 +210,20 @@ async function storeHistory(
   now: Temporal.Instant,
 ): Promise<void> {
   // Lines of the same instant are read in the order of their ids, which is no order within a millisecond.
+  const ids = changes.map(() => newId()).sort();
   await sql`
     insert into subscription_event
       (id, subscription_id, user_id, kind, reason, before, after, actor_kind, actor_id, occurred_at)
-    select *, ${ctx.actor.kind}::text, ${ctx.actor.id}::text, ${now.toString()}::timestamptz from unnest(
-      ${changes.map(() => newId()).sort()}::uuid[],
-      ${changes.map(({ after }) => after.id)}::uuid[],
-      ${changes.map(({ after }) => after.userId)}::uuid[],
-      ${changes.map(({ kind }) => kind)}::text[],
-      ${changes.map(({ reason }) => reason)}::text[],
-      ${changes.map(({ before }) => JSON.stringify(snapshot(before)))}::jsonb[],
-      ${changes.map(({ after }) => JSON.stringify(snapshot(after)))}::jsonb[])
+    select *, ${ctx.actor.kind}::text, ${ctx.actor.id}::text, ${now.toString()}::timestamptz
+    from ${rowTable('line', changes, {
+      id: ['uuid', (_, index) => ids[index]!],
+      subscription_id: ['uuid', ({ after }) => after.id],
+      user_id: ['uuid', ({ after }) => after.userId],
+      kind: ['text', ({ kind }) => kind],
+      reason: ['text', ({ reason }) => reason],
+      before: ['jsonb', ({ before }) => snapshot(before)],
+      after: ['jsonb', ({ after }) => snapshot(after)],
+    })}
   `.execute(tx.getKysely());
 }
 
