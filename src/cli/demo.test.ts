@@ -52,19 +52,19 @@ test.serial('the story holds, twice in a row', async (t) => {
   }
 });
 
-test.serial('with the relay off the demo fails, because Auth never has the rights', async (t) => {
+test('with the relay off the demo fails, because Auth never has the rights', async (t) => {
   const { exitCode, output } = await demoIn({ BILLING_ROLES: 'api,renewals' });
   t.is(exitCode, 1);
   t.regex(output, /✗ Auth has the rights: not within/);
 });
 
-test.serial('with the renewal loop off the demo fails, because time does not pass', async (t) => {
+test('with the renewal loop off the demo fails, because time does not pass', async (t) => {
   const { exitCode, output } = await demoIn({ BILLING_ROLES: 'api,relay' });
   t.is(exitCode, 1);
   t.regex(output, /✗ time does not pass: 1 renewals are due/);
 });
 
-test.serial('with a wrong webhook secret the demo fails, because the payment activates nothing', async (t) => {
+test('with a wrong webhook secret the demo fails, because the payment activates nothing', async (t) => {
   const { exitCode, output } = await demoIn({ SANDBOX_PAYMENT_WEBHOOK_SECRET: 'not-the-secret-of-the-payment-system' });
   t.is(exitCode, 1);
   t.regex(output, /✗ the payment system calls back and the subscription is active: not within/);
