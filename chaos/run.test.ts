@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -9,7 +9,10 @@ import { waitUntil } from '../src/testing/wait-until.ts';
 const startMaxMs = 60_000;
 const endMaxMs = 20_000;
 
-test('a run that is interrupted ends by itself, quietly, and leaves no folder', async (t) => {
+/** It opens a whole world only to be interrupted: not in the default tier. */
+const inFullTier = process.env['BILLING_TEST_TIER'] === 'full' ? test : undefined;
+
+inFullTier?.('a run that is interrupted ends by itself, quietly, and leaves no folder', async (t) => {
   const dir = mkdtempSync(join(tmpdir(), 'chaos-run-'));
   try {
     const child = spawn(process.execPath, [join(import.meta.dirname, 'run.ts'), 'request-id'], {
@@ -38,3 +41,13 @@ test('a run that is interrupted ends by itself, quietly, and leaves no folder', 
 function foldersIn(dir: string): string[] {
   return readdirSync(dir).filter((name) => name.startsWith('billing-chaos-'));
 }
+
+test('a scenario or a payment system that there is none of is refused before anything is started', (t) => {
+  const run = (...args: string[]) =>
+    spawnSync(process.execPath, [join(import.meta.dirname, 'run.ts'), ...args], { encoding: 'utf8' });
+  for (const args of [['nothing'], ['crash-points', '--provider', 'paypal'], ['cancel-race', '--provider', 'stripe']]) {
+    const { status, stderr } = run(...args);
+    t.is(status, 2, stderr);
+    t.regex(stderr, /^chaos: .+\n$/);
+  }
+});

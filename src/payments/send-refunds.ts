@@ -14,6 +14,7 @@ import { findProviderOf, notConfigured, type PaymentsContext } from './providers
 const batchMax = 100;
 const concurrencyMax = 8;
 const retryMs = 1_000;
+const notConfiguredRetryMs = 3_600_000;
 /** A key that the provider is about to forget is not sent again: forgotten, it would give the money back twice. */
 const keyReserveMs = 4 * 3_600_000;
 
@@ -69,7 +70,10 @@ async function sendRefund(ctx: PaymentsContext, refund: RefundRow): Promise<void
   const owner = { provider: refund.provider, merchantAccount: refund.merchant_account };
   const provider = findProviderOf(ctx, owner);
   const facts = { refund: refund.id, provider: refund.provider, providerPayment: refund.provider_payment_id };
-  if (!provider) return ctx.log.error(facts, `refund waits: ${notConfigured(owner)}`);
+  if (!provider) {
+    ctx.log.error(facts, `refund waits: ${notConfigured(owner)}`);
+    return waitUnsent(ctx, refund.id);
+  }
   try {
     const outcome = await callRefund(ctx, provider, refund);
     failPoint('refund.after-call');
@@ -111,7 +115,9 @@ async function callRefund(
   const query = { reference: refund.id, providerPaymentId: refund.provider_payment_id };
   const known = refund.tries === 0 ? undefined : await provider.lookUpRefund(query);
   if (known !== undefined) return known;
-  if (Number(refund.age_ms) > provider.capabilities.idempotencyWindowMs - keyReserveMs) return undefined;
+  // What was never sent has no key that could be forgotten, however long it waited for a dispute.
+  if (refund.tries > 0 && Number(refund.age_ms) > provider.capabilities.idempotencyWindowMs - keyReserveMs)
+    return undefined;
   const receipt = await freezeReceipt(ctx.em, provider, { attemptId: refund.attempt_id, refundId: refund.id });
   failPoint('refund.before-call');
   return provider.refund({ ...query, receipt, idempotencyKey: refund.idempotency_key, amount: amountOf(refund) });
@@ -164,6 +170,17 @@ async function releaseRefund(ctx: PaymentsContext, id: string): Promise<void> {
       tx.getKysely(),
     ),
   );
+}
+
+/** Nothing was sent, so it does not count as a try. */
+async function waitUnsent(ctx: PaymentsContext, id: string): Promise<void> {
+  await inTransaction(ctx.em, async (tx) => {
+    const at = (await businessNow(tx)).add({ milliseconds: notConfiguredRetryMs }).toString();
+    await sql`
+      update refund set tries = tries - 1, next_try_at = ${at}, lease_until = clock_timestamp()
+      where id = ${id} and state = 'PENDING'
+    `.execute(tx.getKysely());
+  });
 }
 
 async function retrySoon(ctx: PaymentsContext, id: string, afterMs: number): Promise<void> {

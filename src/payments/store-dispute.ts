@@ -1,4 +1,5 @@
 import { LockMode } from '@mikro-orm/core';
+import { sql } from 'kysely';
 import type { EntityManager } from '../db/orm.ts';
 import { appendFacts } from '../ledger/append-facts.ts';
 import type { JournalFact } from '../ledger/journal-fact.ts';
@@ -64,17 +65,25 @@ export async function storeDispute(
         ...ends,
       });
   await tx.flush();
+  if (said === 'LOST') await giveUpUnsentRefunds(tx, attempt.id, now);
   await appendFacts(tx, factsOf(attempt, dispute, known === null), now);
   return { state: said, isFirst: known === null };
 }
 
+/** The bank has given the money back already: what we never sent would give it back twice. */
+async function giveUpUnsentRefunds(tx: EntityManager, attemptId: string, now: Temporal.Instant): Promise<void> {
+  await sql`
+    update refund set state = 'FAILED', note = 'lost in a dispute', next_try_at = null, settled_at = ${now.toString()}
+    where attempt_id = ${attemptId} and state = 'PENDING' and tries = 0
+  `.execute(tx.getKysely());
+}
+
 /** Whether another dispute of the subscription's payments is still open. */
 export async function hasOpenDispute(tx: EntityManager, subscriptionId: string): Promise<boolean> {
-  const rows = await tx.execute<{ found: boolean }[]>(
-    `select exists (select from dispute d join payment_attempt a on a.id = d.attempt_id
-       where a.subscription_id = ? and d.state = 'OPEN') as found`,
-    [subscriptionId],
-  );
+  const { rows } = await sql<{ found: boolean }>`
+    select exists (select from dispute d join payment_attempt a on a.id = d.attempt_id
+      where a.subscription_id = ${subscriptionId} and d.state = 'OPEN') as found
+  `.execute(tx.getKysely());
   return rows[0]!.found;
 }
 

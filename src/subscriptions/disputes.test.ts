@@ -199,6 +199,43 @@ test.serial(
   },
 );
 
+test.serial(
+  'a refund that was on its way waits for a dispute, and money that is lost in it goes back no second time',
+  async (t) => {
+    const [lost, won] = [await world.subscriber(), await world.subscriber()];
+    const refundOf = async (viewer: Viewer) => {
+      const [row] = await world.query(
+        `select r.state, r.note from refund r join payment_attempt a on a.id = r.attempt_id where a.subscription_id = $1`,
+        [viewer.subscriptionId],
+      );
+      return row;
+    };
+    for (const viewer of [lost, won]) {
+      // Written down, and then disputed before it is sent.
+      await world.query(
+        `insert into refund (id, attempt_id, reason, provider, merchant_account, provider_payment_id, amount_minor,
+         currency_code, idempotency_key, state, next_try_at, lease_until, created_at)
+       select $2::uuid, a.id, 'REQUESTED', a.provider, a.merchant_account, a.provider_payment_id, a.amount_minor,
+         a.currency_code, $3, 'PENDING', business_now() + interval '1 day', clock_timestamp(), business_now()
+       from payment_attempt a where a.subscription_id = $1`,
+        [viewer.subscriptionId, randomUUID(), `rfd_${viewer.subscriptionId}`],
+      );
+    }
+    const ids = [await disputeLatest(lost), await disputeLatest(won)];
+    await world.advance({ days: 3 });
+    t.like(await refundOf(lost), { state: 'PENDING' });
+    t.like(await refundOf(won), { state: 'PENDING' });
+    await world.paymentSystem.closeDispute(ids[0]!, 'lost');
+    await world.paymentSystem.closeDispute(ids[1]!, 'won');
+    await world.advance({ days: 1 });
+    t.deepEqual(await refundOf(lost), { state: 'FAILED', note: 'lost in a dispute' });
+    t.like(await refundOf(won), { state: 'SUCCEEDED' });
+    t.is((await chargesOf(lost))[0]!.refunded_minor, '0');
+    t.is((await chargesOf(won))[0]!.refunded_minor, monthly);
+    await booksHold(t);
+  },
+);
+
 test.serial('lost notices of a dispute that is known are made up for by a daily look', async (t) => {
   const viewer = await world.subscriber();
   const id = await disputeLatest(viewer);

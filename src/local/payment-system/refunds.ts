@@ -11,7 +11,7 @@ import { isoOf } from './test-clock.ts';
 
 const names = ['payment', 'amount_minor', 'reference'];
 
-/** Gives money back. All refunds of a payment together never exceed what was taken. */
+/** Gives money back. All refunds of a payment together, and what a bank has taken back, never exceed what was taken. */
 export function refundPayment(books: Books, parameters: Parameters, key: Omit<KeyUse, 'answered'>): Decided {
   allowOnly(parameters, names);
   const id = requiredText(parameters, 'payment');
@@ -21,8 +21,11 @@ export function refundPayment(books: Books, parameters: Parameters, key: Omit<Ke
   const amount = BigInt(readAmount(parameters));
   const refunded = BigInt(payment.refunded_minor) + amount;
   const taken = BigInt(payment.amount_minor);
-  if (refunded > taken) {
-    const left = taken - BigInt(payment.refunded_minor);
+  const disputed = [...books.state.disputes.values()]
+    .filter((dispute) => dispute.payment === id && dispute.status !== 'won')
+    .reduce((sum, dispute) => sum + BigInt(dispute.amount_minor), 0n);
+  if (refunded + disputed > taken) {
+    const left = taken - disputed - BigInt(payment.refunded_minor);
     throw new ApiError(400, 'amount_too_large', `only ${left} of ${taken} can still be refunded`);
   }
   const { delayMs, used, fault, isStored = false, verdict } = nextRefundPlay(books.state, payment.customer_reference);
