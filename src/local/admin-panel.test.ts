@@ -146,6 +146,14 @@ test.serial(
     const extended = await subscriptionByGrpc(monthly);
     t.is(extended.currentPeriodEnd!.seconds - before.currentPeriodEnd!.seconds, BigInt(10 * 86_400));
 
+    await panel.press('Change the plan');
+    await panel.page.getByRole('dialog').getByLabel('Plan and price').click();
+    await panel.page.getByRole('option', { name: /^Basic · .+ a month/ }).click();
+    await panel.page.getByText(/The new plan applies from .+; nothing is charged now\. It renews on/).waitFor();
+    await panel.confirm('Change the plan', 'too dear');
+    t.not((await subscriptionByGrpc(monthly)).scheduledPriceId, '');
+    await panel.page.getByText('Another plan from the next period on').waitFor();
+
     await panel.press('Cancel at the end');
     await panel.page.getByText(/Access ends on .+ No money goes back\./).waitFor();
     await panel.confirm('Cancel at the end', hostile);

@@ -25,6 +25,8 @@ const commands: [SubscriptionCommand, Word][] = [
   [SubscriptionCommand.CANCEL_AT_PERIOD_END, 'cancelEnd'],
   [SubscriptionCommand.CANCEL_NOW, 'cancelNow'],
   [SubscriptionCommand.RESUME, 'resume'],
+  // The service decides which changes apply now and which at the end of the period.
+  [SubscriptionCommand.CHANGE_PLAN_NOW, 'changePlan'],
   [SubscriptionCommand.EXTEND, 'extend'],
   [SubscriptionCommand.RETRY_PAYMENT, 'retryPayment'],
 ];

@@ -15,6 +15,7 @@ import { useSettings } from '../settings.tsx';
 import type { Word } from '../texts.ts';
 import { ActionDialog } from './action-dialog.tsx';
 import { priceText } from './labels.tsx';
+import { PlanChangeDialog } from './plan-change-dialog.tsx';
 
 interface Props {
   readonly admin: AdminSubscription;
@@ -39,6 +40,8 @@ export function CommandDialog({ admin, command, onClose }: Props) {
           onClose={onClose}
         />
       );
+    case SubscriptionCommand.CHANGE_PLAN_NOW:
+      return <PlanChangeDialog admin={admin} onClose={onClose} />;
     case SubscriptionCommand.EXTEND:
       return <ExtendDialog subscriptionId={subscriptionId} onClose={onClose} />;
     case SubscriptionCommand.RESUME:
