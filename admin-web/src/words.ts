@@ -159,7 +159,7 @@ export const words = {
     'Новый тариф начнётся {date}; сейчас ничего не спишется.',
   ],
   changeCosts: [
-    '{due} is charged now, and the new plan applies at once; {credit} of the present one is taken off.',
+    '{due} is charged now, and the new plan applies at once; {credit} for the rest of the present one is taken off.',
     'Сейчас спишется {due}, и новый тариф начнётся сразу; {credit} за остаток нынешнего зачтено.',
   ],
   changeFree: ['The new plan applies at once, for nothing.', 'Новый тариф начнётся сразу и бесплатно.'],

@@ -28,6 +28,7 @@ const provider: PaymentProvider = {
     takesCurrency: () => true,
     reportsDisputes: false,
     fiscalizes: undefined,
+    minimumAmountMinor: () => 1n,
   },
   charge: ({ reference, amount }) =>
     Promise.resolve({ kind: 'succeeded', providerPaymentId: `pay_${reference}`, amount, method: undefined }),

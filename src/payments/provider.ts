@@ -78,6 +78,8 @@ export interface ProviderCapabilities {
   readonly maxConcurrency: number;
   /** A call without an answer by then is given up: its outcome is unknown. Real time. */
   readonly callDeadlineMs: number;
+  /** The least that it charges in the currency, an ISO 4217 code; 1 where it is not known to have a minimum. */
+  minimumAmountMinor(currencyCode: string): bigint;
 }
 
 /** What a receipt says of everything that we sell, in the provider's codes. */

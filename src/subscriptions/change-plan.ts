@@ -73,19 +73,19 @@ export async function changePlan(
 
 /** What `changePlan` would do at this moment, by the same code; nothing is done. Throws what it throws. */
 export async function previewPlanChange(
-  ctx: SubscriptionsContext,
+  ctx: SubscriptionsContext & PaymentsContext,
   input: AskedPlanChange & { subscriptionId: string },
 ): Promise<{ subscription: SubscriptionState; quote: PlanChangeQuote }> {
   return rehearse(ctx.em, async (tx) => {
     const { subscriptionId } = input;
     const subscription = requireVisible(ctx, (await lockSubscriptions(tx, [subscriptionId])).get(subscriptionId));
-    const { quote } = await decidePlanChange(tx, subscription, input, await businessNow(tx));
+    const { quote } = await decidePlanChange(ctx, tx, subscription, input, await businessNow(tx));
     return { subscription, quote };
   });
 }
 
 async function claimChange(
-  ctx: SubscriptionsContext,
+  ctx: SubscriptionsContext & PaymentsContext,
   tx: EntityManager,
   key: RequestKey,
   input: ChangePlanInput,
@@ -98,7 +98,7 @@ async function claimChange(
   const begun = request.seen ? await findBegun(tx, state.id, purpose) : undefined;
   if (begun) return begun;
   const now = await businessNow(tx);
-  const decided = await decidePlanChange(tx, state, input, now);
+  const decided = await decidePlanChange(ctx, tx, state, input, now);
   const reason = input.reason || `CHANGED_BY_${ctx.actor.kind.toUpperCase()}`;
   const { quote, target } = decided;
   if (quote.due.amountMinor > 0n) {

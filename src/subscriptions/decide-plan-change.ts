@@ -2,6 +2,8 @@ import { priceOnSale } from '../catalog/plans-on-sale.ts';
 import type { EntityManager } from '../db/orm.ts';
 import { BillingError } from '../lib/billing-error.ts';
 import { requireNoDispute } from './dispute-rules.ts';
+import { PaymentMethod } from '../payments/customer.ts';
+import type { PaymentsContext } from '../payments/providers.ts';
 import { outcomePending } from './extend-period.ts';
 import { findPaidSpan, type BoughtSpan } from './paid-span.ts';
 import { quotePlanChange, type PlanChangeQuote, type TargetPrice } from './plan-change-quote.ts';
@@ -30,6 +32,7 @@ export interface DecidedPlanChange {
  * DISPUTE_OPEN, PLAN_NOT_FOUND, PRICE_NOT_ELIGIBLE, PRORATION_EXPIRED.
  */
 export async function decidePlanChange(
+  ctx: PaymentsContext,
   tx: EntityManager,
   state: SubscriptionState,
   asked: AskedPlanChange,
@@ -48,9 +51,17 @@ export async function decidePlanChange(
   if (!isFresh || Temporal.Instant.compare(at, now) > 0) {
     throw new BillingError('conflict', 'PRORATION_EXPIRED', 'the preview is too old; look at the change again');
   }
-  const quote = quotePlanChange(state, target, paid, at);
+  const quote = quotePlanChange(state, target, paid, at, await minimumOf(ctx, tx, state));
   if (quote.timing === 'at-period-end') requireTransition(state, 'change-plan-at-period-end');
   return { target, quote, paid };
+}
+
+/** The least that the provider of the subscription's method charges. */
+async function minimumOf(ctx: PaymentsContext, tx: EntityManager, state: SubscriptionState): Promise<bigint> {
+  const { paymentMethodId: id, amount } = state;
+  const method = id === null ? null : await tx.findOne(PaymentMethod, { id });
+  const provider = method && ctx.providers.get(method.provider);
+  return provider ? provider.capabilities.minimumAmountMinor(amount.currencyCode) : 1n;
 }
 
 /** The present price is one only where another is to come, which it then drops. */

@@ -135,6 +135,21 @@ test.serial(
   },
 );
 
+test.serial('an upgrade that costs less than the payment system charges is free, and calls it not once', async (t) => {
+  const viewer = await viewerWith(t, world);
+  const [provider] = [...domain.ctx.providers.values()];
+  const capabilities = { ...provider!.capabilities, minimumAmountMinor: () => 70_001n };
+  const ctx = { ...domain.ctx, providers: new Map([[provider!.name, { ...provider!, capabilities }]]) };
+  const asked = { ...viewer.requestOf(world.prices.premium), prorationAt: undefined, reason: '' };
+  const { outcome, quote } = await changePlan(ctx, asked);
+  t.deepEqual([outcome, quote.due.amountMinor, quote.credit.amountMinor], ['applied', 0n, 29_900n]);
+  t.deepEqual(await viewer.statuses(), []);
+  t.is((await viewer.seen()).planCode, 'premium');
+  // What was waived was not paid: nothing but the 299.00 is ever taken off, or given back.
+  const input = { subscriptionId: viewer.subscriptionId, effective: 'now', reason: '', refund: 'prorated' } as const;
+  t.is((await previewCancellation(domain.ctx, input)).refund?.amountMinor, 29_900n);
+});
+
 test.serial('eight calls at once, to two replicas, charge one upgrade', async (t) => {
   const viewer = await viewerWith(t, world);
   const replica = await world.startReplica();

@@ -141,7 +141,7 @@ const upgrades: [
 ];
 for (const [name, from, to, span, instant, expected] of upgrades) {
   test(`what an upgrade costs: ${name}`, (t) => {
-    const quote = quotePlanChange(from, to, span, at(instant));
+    const quote = quotePlanChange(from, to, span, at(instant), 1n);
     t.is(quote.timing, 'now');
     t.deepEqual(
       {
@@ -169,7 +169,7 @@ const later: [name: string, from: SubscriptionState, to: TargetPrice][] = [
 ];
 for (const [name, from, to] of later) {
   test(`at the end of the period, for nothing now: ${name}`, (t) => {
-    const quote = quotePlanChange(from, to, paid(59_900n), at('2027-04-16T00:00:00Z'));
+    const quote = quotePlanChange(from, to, paid(59_900n), at('2027-04-16T00:00:00Z'), 1n);
     t.is(quote.timing, 'at-period-end');
     t.true(quote.effectiveAt.equals(from.currentPeriodEnd!));
     t.deepEqual(
@@ -181,7 +181,14 @@ for (const [name, from, to] of later) {
 
 test('in a trial every change is free and at once, and the end of the trial stays', (t) => {
   const trial: SubscriptionState = { ...april, status: 'TRIALING', cycle: -1 };
-  const quote = quotePlanChange(trial, price(999_000n, [1, 'year']), undefined, at('2027-04-16T00:00:00Z'));
+  const quote = quotePlanChange(trial, price(999_000n, [1, 'year']), undefined, at('2027-04-16T00:00:00Z'), 1n);
   t.deepEqual([quote.timing, quote.due.amountMinor, quote.charge.amountMinor], ['now', 0n, 0n]);
   t.true(quote.period.end.equals(april.currentPeriodEnd!));
+});
+
+test('less than the payment system charges is waived, and the least that it does charge is not', (t) => {
+  const dueWith = (minimumMinor: bigint) =>
+    quotePlanChange(april, price(99_900n, month), paid(59_900n), at('2027-04-21T00:00:00Z'), minimumMinor).due
+      .amountMinor;
+  t.deepEqual([dueWith(13_333n), dueWith(13_334n)], [13_333n, 0n]);
 });

@@ -30,7 +30,7 @@ export interface PlanChangeQuote {
   readonly prorationAt: Temporal.Instant;
   readonly credit: Money;
   readonly charge: Money;
-  /** The charge less the credit. */
+  /** The charge less the credit; nothing where that is less than the provider charges. */
   readonly due: Money;
   /** That the viewer is in after the change. */
   readonly period: BillingPeriod;
@@ -57,16 +57,22 @@ export function isSameInterval(
  * T21, T22, D8: the one computation behind preview and change. What costs more, for no shorter an interval, is an upgrade
  * and applies now: for the rest of the period, or, with a longer interval, for a new period that begins at `at` (only
  * where it ends later than the present one). Everything else applies at the end of the period. In a trial there is
- * nothing to pay yet, so the change is free and at once.
+ * nothing to pay yet, so the change is free and at once. Less than the provider charges is waived.
  */
 export function quotePlanChange(
   state: SubscriptionState,
   target: TargetPrice,
   paid: PaidSpan | undefined,
   at: Temporal.Instant,
+  minimumMinor: bigint,
 ): PlanChangeQuote {
   const current = { cycle: state.cycle, start: state.currentPeriodStart!, end: state.currentPeriodEnd! };
-  const free = { ...amounts(target, 0n, 0n), prorationAt: at, period: current, nextCharge: target.amount };
+  const free = {
+    ...amounts(target, 0n, 0n, minimumMinor),
+    prorationAt: at,
+    period: current,
+    nextCharge: target.amount,
+  };
   if (state.status === 'TRIALING') return { ...free, timing: 'now', effectiveAt: at };
   const period = isSameInterval(state, target) ? current : periodFrom(state, target, at);
   const isUpgrade =
@@ -77,7 +83,7 @@ export function quotePlanChange(
   const { amountMinor } = target.amount;
   const charge = period === current ? unusedPart(amountMinor, current, at) : amountMinor;
   const credit = paid ? unusedPart(paid.valueMinor, { start: paid.start, end: current.end }, at) : 0n;
-  return { ...free, ...amounts(target, credit, charge), period, timing: 'now', effectiveAt: at };
+  return { ...free, ...amounts(target, credit, charge, minimumMinor), period, timing: 'now', effectiveAt: at };
 }
 
 /** The first period of another interval: the instant of the change is the new anchor. */
@@ -91,9 +97,10 @@ function amounts(
   { amount }: TargetPrice,
   credit: bigint,
   charge: bigint,
+  minimumMinor: bigint,
 ): Pick<PlanChangeQuote, 'credit' | 'charge' | 'due'> {
   const money = (amountMinor: bigint): Money => ({ ...amount, amountMinor });
   // Never less than nothing: an upgrade gives no money back.
-  const due = charge > credit ? charge - credit : 0n;
+  const due = charge - credit >= minimumMinor ? charge - credit : 0n;
   return { credit: money(credit), charge: money(charge), due: money(due) };
 }

@@ -69,6 +69,7 @@ export function createSandboxProvider(options: SandboxProviderOptions): SandboxP
       checkoutTtlMs: 23 * hourMs,
       maxConcurrency: concurrencyMax,
       callDeadlineMs,
+      minimumAmountMinor: () => 1n,
     },
     async startCheckout(request) {
       const { mode, idempotencyKey, reference, customerReference, returnUrl } = request;

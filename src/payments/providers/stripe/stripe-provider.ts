@@ -33,6 +33,18 @@ const callDeadlineDefaultMs = 15_000;
 const webhookSecretsMax = 2;
 const cards: ['card'] = ['card'];
 
+/** Of the currencies that its table of minimum charges names and that are sold in most; minor units. */
+const minimumAmounts: Readonly<Record<string, bigint>> = {
+  AUD: 50n,
+  CAD: 50n,
+  CHF: 50n,
+  EUR: 50n,
+  GBP: 30n,
+  JPY: 50n,
+  PLN: 200n,
+  USD: 50n,
+};
+
 /** Builds the provider; it connects with the first call. Throws when the options cannot work. */
 export function createStripeProvider(options: StripeProviderOptions): PaymentProvider {
   const { webhookSecrets, apiKey, returnUrl } = options;
@@ -62,6 +74,7 @@ export function createStripeProvider(options: StripeProviderOptions): PaymentPro
       checkoutTtlMs: 24 * hourMs,
       maxConcurrency: 16,
       callDeadlineMs,
+      minimumAmountMinor: (currencyCode) => minimumAmounts[currencyCode] ?? 1n,
     },
     startCheckout: (request) => startCheckout(stripe, request, returnUrl),
     expireCheckout: (id) => expireCheckout(stripe, id),

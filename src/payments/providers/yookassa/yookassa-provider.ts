@@ -52,6 +52,9 @@ const descriptionLengthMax = 128;
 const searchedHours = 25;
 const pagesMax = 50;
 
+/** YooKassa charges no less than a rouble. */
+const roubleMinor = 100n;
+
 /** Builds the provider; it connects with the first call. Throws when the options cannot work. */
 export function createYookassaProvider(options: YookassaProviderOptions): PaymentProvider {
   const { taxSystemCode, shopId, secretKey, returnUrl, baseUrl = 'https://api.yookassa.ru/v3' } = options;
@@ -76,6 +79,7 @@ export function createYookassaProvider(options: YookassaProviderOptions): Paymen
       checkoutTtlMs: hourMs,
       maxConcurrency: 16,
       callDeadlineMs,
+      minimumAmountMinor: (currencyCode) => (currencyCode === 'RUB' ? roubleMinor : 1n),
     },
     startCheckout: (request) => (request.mode === 'setup' ? startBinding(shop, request) : startPayment(shop, request)),
     async expireCheckout(id) {
