@@ -46,9 +46,13 @@ export async function findPaidSpan(tx: EntityManager, state: SubscriptionState):
       case when chain.purpose like 'change:%' then chain.period_start end as changed_at,
       coalesce(gone.since, 0) as refunded_since
     from chain, head, lateral (
-      select sum(r.amount_minor) as total, sum(r.amount_minor) filter (where r.id > head.id) as since
-      from payment_attempt a join refund r on r.attempt_id = a.id and r.provider_payment_id = a.provider_payment_id
-      where a.payment_id = chain.id and a.state = 'SUCCEEDED' and not a.surplus and r.state <> 'FAILED') gone
+      select sum(back.amount_minor) as total, sum(back.amount_minor) filter (where back.id > head.id) as since
+      from payment_attempt a, lateral (
+        select r.id, r.amount_minor from refund r
+          where r.attempt_id = a.id and r.provider_payment_id = a.provider_payment_id and r.state <> 'FAILED'
+        union all
+        select d.id, d.amount_minor from dispute d where d.attempt_id = a.id and d.state = 'LOST') back
+      where a.payment_id = chain.id and a.state = 'SUCCEEDED' and not a.surplus) gone
     order by chain.depth
   `.execute(tx.getKysely());
   const [last, ...older] = rows;
