@@ -1,13 +1,14 @@
 import { randomUUID } from 'node:crypto';
-import { readdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fromBinary, getOption, type DescMethodUnary, type DescService } from '@bufbuild/protobuf';
+import { fromBinary, getOption, type DescMethodUnary } from '@bufbuild/protobuf';
 import { anyUnpack } from '@bufbuild/protobuf/wkt';
 import { Client, credentials, Metadata, status } from '@grpc/grpc-js';
 import test from 'ava';
 import { access, OperatorRole } from '@cinema-billing/gen/billing/options/v1/access_pb.ts';
 import { ErrorInfoSchema } from '@cinema-billing/gen/google/rpc/error_details_pb.ts';
 import { StatusSchema } from '@cinema-billing/gen/google/rpc/status_pb.ts';
+import { contractServices } from './testing/contract-services.ts';
 import { createDice, mutatedBinary, mutatedJson, randomMessage, type GoodValues } from './testing/mutated-message.ts';
 import { startWorld, type World } from './testing/world.ts';
 
@@ -30,18 +31,6 @@ test.before(async () => {
   });
 });
 test.after.always(() => world?.stop());
-
-/** Every service of our contracts that has RPCs, from the generated files: a new one is tested without being named. */
-async function contractServices(): Promise<DescService[]> {
-  const folder = join(root, 'gen/billing');
-  const files = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('_pb.ts'));
-  const modules = await Promise.all(
-    files.map((file) => import(join(folder, file)) as Promise<Record<string, unknown>>),
-  );
-  return modules
-    .flatMap((exported) => Object.values(exported) as ({ kind?: string } | null)[])
-    .filter((value): value is DescService => value?.kind === 'service');
-}
 
 /** `INVALID_ARGUMENT INVALID_FIELDS` and all the others that docs/errors.md lists. */
 function documentedErrors(): Set<string> {
