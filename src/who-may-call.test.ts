@@ -250,6 +250,7 @@ const cells: Record<string, string> = {
   PERMISSION_DENIED: '403',
   USER_NOT_YOURS: 'self',
   WEBHOOK_SIGNATURE_INVALID: 'sign',
+  PRICE_NOT_ELIGIBLE: 'state',
 };
 
 function ask(method: DescMethod, subject: Subject, token: string | undefined): Promise<Answer> {
