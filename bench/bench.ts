@@ -2,6 +2,8 @@
 export interface BenchEnvironment {
   /** `postgresql://…` of a database of the bench's PostgreSQL. */
   databaseUrl(name: string): string;
+  /** The bench's own folder, gone when it ends. */
+  readonly dir: string;
   /** Where the processes of a profiled round leave `.cpuprofile` files; undefined when nothing is profiled. */
   readonly profileDir: string | undefined;
   progress(line: string): void;
@@ -21,6 +23,8 @@ export interface PreparedBench {
   /** Printed with the results: what was tuned, what the load was. */
   readonly settings: Readonly<Record<string, string>>;
   round(number: number): Promise<Figures>;
+  /** Ends the servers that stood through all rounds. */
+  stop?(): Promise<void>;
 }
 
 export interface Bench {

@@ -8,10 +8,11 @@ import { untilAskedToStop } from '../src/local/until-asked-to-stop.ts';
 import { serverSettings, startBenchPostgres } from './postgres-server.ts';
 import { profileTop } from './profile-top.ts';
 import { renewals } from './renewals.ts';
+import { rpc } from './rpc.ts';
 import { summarize, table, type Report } from './report.ts';
 import { verify } from './verify.ts';
 
-const benches: Readonly<Record<string, Bench>> = { renewals, verify };
+const benches: Readonly<Record<string, Bench>> = { renewals, rpc, verify };
 const roundsMin = 5;
 const roundsMax = 50;
 const resultsDir = join(import.meta.dirname, 'results');
@@ -48,12 +49,17 @@ async function measure(name: string, bench: Bench, options: Options): Promise<vo
     });
     try {
       const profileDir = options.profile ? join(dir, 'profile') : undefined;
-      const prepared = await bench.prepare({ databaseUrl: (database) => postgres.url(database), profileDir, progress });
+      const databaseUrl = (database: string) => postgres.url(database);
+      const prepared = await bench.prepare({ databaseUrl, dir, profileDir, progress });
       const rounds: Figures[] = [];
-      for (let number = 1; number <= (options.profile ? 1 : options.rounds); number++) {
-        rounds.push(await prepared.round(number));
-        const figures = Object.entries(rounds.at(-1)!).map(([figure, value]) => `${figure} ${value.toPrecision(4)}`);
-        progress(`round ${number}: ${figures.join(', ')}`);
+      try {
+        for (let number = 1; number <= (options.profile ? 1 : options.rounds); number++) {
+          rounds.push(await prepared.round(number));
+          const figures = Object.entries(rounds.at(-1)!).map(([figure, value]) => `${figure} ${value.toPrecision(4)}`);
+          progress(`round ${number}: ${figures.join(', ')}`);
+        }
+      } finally {
+        await prepared.stop?.();
       }
       if (profileDir !== undefined) return console.log(profileTop(profileDir));
       const settings = { ...(await serverSettings(postgres.url('postgres'))), ...prepared.settings };

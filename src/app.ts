@@ -7,11 +7,12 @@ import { PlanAdminService } from '@cinema-billing/gen/billing/admin/v1/plan_admi
 import { SubscriptionAdminService } from '@cinema-billing/gen/billing/admin/v1/subscription_admin_service_pb.ts';
 import { PaymentMethodService } from '@cinema-billing/gen/billing/v1/payment_method_service_pb.ts';
 import { EntitlementService } from '@cinema-billing/gen/billing/v1/entitlement_service_pb.ts';
-import { PlanService } from '@cinema-billing/gen/billing/v1/plan_service_pb.ts';
+import { PlanService, type ListPlansResponse } from '@cinema-billing/gen/billing/v1/plan_service_pb.ts';
 import { SubscriptionService } from '@cinema-billing/gen/billing/v1/subscription_service_pb.ts';
 import { WebhookService } from '@cinema-billing/gen/billing/v1/webhook_service_pb.ts';
 import { SandboxService } from '@cinema-billing/gen/billing/sandbox/v1/sandbox_service_pb.ts';
 import { sql } from 'kysely';
+import { keepPlans, type KeptPlans } from './catalog/kept-plans.ts';
 import { ConfigError, type Config } from './config/config.ts';
 import type { PaymentConfig } from './config/payment-config.ts';
 import { setSandboxClock } from './db/clock.ts';
@@ -90,8 +91,10 @@ export async function createApp(config: Config, log: Logger): Promise<App> {
     ? createRelay({ databaseUrl: config.databaseUrl, orm, natsUrl: config.natsUrl, log })
     : undefined;
   const tickers = new Map<LoopName, Ticker>();
+  const keptPlans = keepPlans<ListPlansResponse>();
   const wake: CallContext['wake'] = (loop) => {
     if (loop === 'relay') relay?.wake();
+    else if (loop === 'plans') keptPlans.forget();
     else if (loop === 'webhooks') tickers.get('webhooks')?.wake();
     else
       for (const name of [
@@ -119,7 +122,7 @@ export async function createApp(config: Config, log: Logger): Promise<App> {
     billingTimeZone: config.timeZone,
     secret: config.secret,
   });
-  const router = routes((call) => contextFor(call.actor, call), sandbox);
+  const router = routes((call) => contextFor(call.actor, call), keptPlans, sandbox);
   const transport = config.roles.has('api') ? listeners(config, log, router, orm, relay, tokenKeys) : undefined;
 
   return {
@@ -178,9 +181,13 @@ function openPaymentSystems(config: Config): { providers: PaymentProviders; sand
   return { providers, sandbox };
 }
 
-function routes(contextOf: (call: Call) => AppContext, sandbox: SandboxControl | undefined): Router {
+function routes(
+  contextOf: (call: Call) => AppContext,
+  keptPlans: KeptPlans<ListPlansResponse>,
+  sandbox: SandboxControl | undefined,
+): Router {
   const router = createRouter();
-  router.add(PlanService, planService(contextOf));
+  router.add(PlanService, planService(contextOf, keptPlans));
   router.add(SubscriptionService, subscriptionService(contextOf));
   router.add(PaymentMethodService, paymentMethodService(contextOf));
   router.add(EntitlementService, entitlementService(contextOf));

@@ -13,8 +13,7 @@ import { copySubscription, startWorld, type World } from './testing/world.ts';
  * viewer who names their own, another viewer's, and something that does not exist; services with `billing.read`,
  * `billing.write`, `billing.entitlements`; operators; and what those who are let in get for something that does not
  * exist. Cells: `in` answered, `state` found but not in a state for this, `401` TOKEN_MISSING, `403` PERMISSION_DENIED,
- * `self` USER_NOT_YOURS, `sign` WEBHOOK_SIGNATURE_INVALID, `price` PRICE_NOT_ELIGIBLE
- * (it is the present one), `404` NOT_FOUND.
+ * `self` USER_NOT_YOURS, `sign` WEBHOOK_SIGNATURE_INVALID, `404` NOT_FOUND.
  */
 const table = `
                                                   nobody own   foreign missing read  write rights read_only support admin absent
@@ -27,8 +26,8 @@ SubscriptionService/ListSubscriptionEvents        401    in    404     404     i
 SubscriptionService/CancelSubscription            401    in    404     404     403   in    403    403       403     403   404
 SubscriptionService/ResumeSubscription            401    state 404     404     403   state 403    403       403     403   404
 SubscriptionService/RetryPayment                  401    state 404     404     403   state 403    403       403     403   404
-SubscriptionService/PreviewPlanChange             401    price 404     404     price price 403    403       403     403   404
-SubscriptionService/ChangePlan                    401    price 404     404     403   price 403    403       403     403   404
+SubscriptionService/ChangePlan                    401    in    404     404     403   in    403    403       403     403   404
+SubscriptionService/PreviewPlanChange             401    in    404     404     in    in    403    403       403     403   404
 SubscriptionService/ListPayments                  401    in    self    self    in    in    403    403       403     403   in
 PaymentMethodService/ListPaymentMethods           401    in    self    self    in    in    403    403       403     403   in
 PaymentMethodService/StartPaymentMethodSetup      401    in    404     404     403   in    403    403       403     403   404
@@ -45,9 +44,9 @@ PlanAdminService/GetPlan                          401    403   403     403     4
 PlanAdminService/CreatePlan                       401    403   403     403     403   403   403    403       403     in    in
 PlanAdminService/UpdatePlan                       401    403   403     403     403   403   403    403       403     in    404
 PlanAdminService/AddPrice                         401    403   403     403     403   403   403    403       403     in    404
-PlanAdminService/MovePrice                        401    403   403     403     403   403   403    403       403     price 404
 PlanAdminService/ArchivePlan                      401    403   403     403     403   403   403    403       403     in    404
 PlanAdminService/UnarchivePlan                    401    403   403     403     403   403   403    403       403     in    404
+PlanAdminService/MovePrice                        401    403   403     403     403   403   403    403       403     state 404
 PlanAdminService/DeletePlan                       401    403   403     403     403   403   403    403       403     state 404
 CustomerAdminService/ListCustomers                401    403   403     403     403   403   403    in        in      in    in
 CustomerAdminService/GetCustomer                  401    403   403     403     403   403   403    in        in      in    404
@@ -59,14 +58,14 @@ SubscriptionAdminService/CancelSubscription       401    403   403     403     4
 SubscriptionAdminService/ResumeSubscription       401    403   403     403     403   403   403    403       state   state 404
 SubscriptionAdminService/ExtendPeriod             401    403   403     403     403   403   403    403       in      in    404
 SubscriptionAdminService/RetryPayment             401    403   403     403     403   403   403    403       state   state 404
-SubscriptionAdminService/ChangePlan               401    403   403     403     403   403   403    403       price   price 404
+SubscriptionAdminService/ChangePlan               401    403   403     403     403   403   403    403       in      in    404
 SubscriptionAdminService/DetachPaymentMethod      401    403   403     403     403   403   403    403       in      in    404
 PaymentAdminService/ListPayments                  401    403   403     403     403   403   403    in        in      in    in
+PaymentAdminService/ListDisputes                  401    403   403     403     403   403   403    in        in      in    in
 PaymentAdminService/GetPayment                    401    403   403     403     403   403   403    in        in      in    404
 PaymentAdminService/ExplainPayment                401    403   403     403     403   403   403    in        in      in    404
 PaymentAdminService/RefundPayment                 401    403   403     403     403   403   403    403       in      in    404
 PaymentAdminService/ResolveUnknownPayment         401    403   403     403     403   403   403    403       state   state 404
-PaymentAdminService/ListDisputes                  401    403   403     403     403   403   403    in        in      in    in
 PaymentAdminService/ListWebhookEvents             401    403   403     403     403   403   403    in        in      in    in
 PaymentAdminService/ReplayWebhookEvent            401    403   403     403     403   403   403    403       state   state 404
 OperationsService/GetMetrics                      401    403   403     403     403   403   403    in        in      in    in
@@ -103,12 +102,12 @@ const requests: Record<string, (subject: Subject) => Record<string, unknown>> = 
   'SubscriptionService/CancelSubscription': ({ subscriptionId }) => ({ requestId: randomUUID(), subscriptionId }),
   'SubscriptionService/ResumeSubscription': ({ subscriptionId }) => ({ requestId: randomUUID(), subscriptionId }),
   'SubscriptionService/RetryPayment': ({ subscriptionId }) => ({ requestId: randomUUID(), subscriptionId }),
-  'SubscriptionService/PreviewPlanChange': ({ subscriptionId, priceId }) => ({ subscriptionId, priceId }),
-  'SubscriptionService/ChangePlan': ({ subscriptionId, priceId }) => ({
+  'SubscriptionService/ChangePlan': ({ subscriptionId }) => ({
     requestId: randomUUID(),
     subscriptionId,
-    priceId,
+    priceId: world.prices.premium,
   }),
+  'SubscriptionService/PreviewPlanChange': ({ subscriptionId }) => ({ subscriptionId, priceId: world.prices.premium }),
   'SubscriptionService/ListPayments': ({ userId }) => ({ userId }),
   'PaymentMethodService/ListPaymentMethods': ({ userId }) => ({ userId }),
   'PaymentMethodService/StartPaymentMethodSetup': ({ subscriptionId }) => ({ requestId: randomUUID(), subscriptionId }),
@@ -137,15 +136,15 @@ const requests: Record<string, (subject: Subject) => Record<string, unknown>> = 
     name: 'Other',
   }),
   'PlanAdminService/AddPrice': ({ planId, etag }) => ({ ...change(), planId, etag, price }),
+  'PlanAdminService/ArchivePlan': ({ planId, etag }) => ({ ...change(), planId, etag }),
+  'PlanAdminService/UnarchivePlan': ({ planId, etag }) => ({ ...change(), planId, etag }),
   'PlanAdminService/MovePrice': ({ planId, etag, priceId }) => ({
     ...change(),
     planId,
     etag,
     fromPriceId: priceId,
-    toPriceId: priceId,
+    toPriceId: world.prices.premium,
   }),
-  'PlanAdminService/ArchivePlan': ({ planId, etag }) => ({ ...change(), planId, etag }),
-  'PlanAdminService/UnarchivePlan': ({ planId, etag }) => ({ ...change(), planId, etag }),
   'PlanAdminService/DeletePlan': ({ planId, etag }) => ({ ...change(), planId, etag }),
   'CustomerAdminService/ListCustomers': ({ userId }) => ({ query: userId }),
   'CustomerAdminService/GetCustomer': ({ userId }) => ({ userId }),
@@ -162,14 +161,18 @@ const requests: Record<string, (subject: Subject) => Record<string, unknown>> = 
   'SubscriptionAdminService/ResumeSubscription': ({ subscriptionId }) => ({ ...change(), subscriptionId }),
   'SubscriptionAdminService/ExtendPeriod': ({ subscriptionId }) => ({ ...change(), subscriptionId, days: 3 }),
   'SubscriptionAdminService/RetryPayment': ({ subscriptionId }) => ({ ...change(), subscriptionId }),
-  'SubscriptionAdminService/ChangePlan': ({ subscriptionId, priceId }) => ({ ...change(), subscriptionId, priceId }),
+  'SubscriptionAdminService/ChangePlan': ({ subscriptionId }) => ({
+    ...change(),
+    subscriptionId,
+    priceId: world.prices.premium,
+  }),
   'SubscriptionAdminService/DetachPaymentMethod': ({ paymentMethodId }) => ({ ...change(), paymentMethodId }),
   'PaymentAdminService/ListPayments': ({ userId }) => ({ userId }),
+  'PaymentAdminService/ListDisputes': ({ userId }) => ({ userId }),
   'PaymentAdminService/GetPayment': ({ paymentId }) => ({ paymentId }),
   'PaymentAdminService/ExplainPayment': ({ paymentId }) => ({ paymentId }),
   'PaymentAdminService/RefundPayment': ({ paymentId }) => ({ ...change(), paymentId, amount: money }),
   'PaymentAdminService/ResolveUnknownPayment': ({ paymentId }) => ({ ...change(), paymentId }),
-  'PaymentAdminService/ListDisputes': () => ({}),
   'PaymentAdminService/ListWebhookEvents': () => ({}),
   'PaymentAdminService/ReplayWebhookEvent': ({ provider, providerEventId }) => ({
     ...change(),
@@ -247,7 +250,7 @@ const cells: Record<string, string> = {
   PERMISSION_DENIED: '403',
   USER_NOT_YOURS: 'self',
   WEBHOOK_SIGNATURE_INVALID: 'sign',
-  PRICE_NOT_ELIGIBLE: 'price',
+  PRICE_NOT_ELIGIBLE: 'state',
 };
 
 function ask(method: DescMethod, subject: Subject, token: string | undefined): Promise<Answer> {

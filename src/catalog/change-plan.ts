@@ -41,7 +41,7 @@ export async function changePlan<More extends object>(
   work: (tx: EntityManager, before: PlanView, now: Temporal.Instant) => Promise<More & { audited?: object }>,
 ): Promise<{ plan: PlanView | undefined } & More> {
   const { requestId, validateOnly, ...asked } = input;
-  return onceOrRehearsed(ctx, requestKey(ctx, action, requestId, asked), validateOnly, async (tx) => {
+  const changed = await onceOrRehearsed(ctx, requestKey(ctx, action, requestId, asked), validateOnly, async (tx) => {
     await sql`select 1 from plan where id = ${input.planId} for update`.execute(tx.getKysely());
     const [before] = await readPlanViews(tx, [input.planId]);
     if (!before) throw noSuchPlan();
@@ -69,4 +69,6 @@ export async function changePlan<More extends object>(
     );
     return { ...more, plan: after };
   });
+  ctx.wake('plans');
+  return changed;
 }

@@ -31,7 +31,8 @@ export interface CreatePlanInput {
 export async function createPlan(ctx: CallContext, input: CreatePlanInput): Promise<PlanView> {
   const { requestId, validateOnly, ...asked } = input;
   checkPrices(input.prices, []);
-  return onceOrRehearsed(ctx, requestKey(ctx, 'CreatePlan', requestId, asked), validateOnly, async (tx) => {
+  const key = requestKey(ctx, 'CreatePlan', requestId, asked);
+  const created = await onceOrRehearsed(ctx, key, validateOnly, async (tx) => {
     const now = await businessNow(tx);
     const id = newId();
     const { rows } = await sql`
@@ -49,6 +50,8 @@ export async function createPlan(ctx: CallContext, input: CreatePlanInput): Prom
     await recordAudit(ctx, tx, entry, now);
     return plan!;
   });
+  ctx.wake('plans');
+  return created;
 }
 
 /** As they are kept: sorted, each once, so that the same set is the same list. */

@@ -12,6 +12,9 @@ export interface CallContext {
   readonly traceparent: string;
   /** The service's own, the same on every replica: signs page tokens, keys hashes. */
   readonly secret: string;
-  /** Tells the loops of this process that there may be work now; they find it by themselves if it is lost. */
-  readonly wake: (loop: 'relay' | 'webhooks' | 'renewals') => void;
+  /**
+   * Tells the loops of this process that there may be work now, and its list of plans that one has changed; they find
+   * out by themselves if it is lost.
+   */
+  readonly wake: (loop: 'relay' | 'webhooks' | 'renewals' | 'plans') => void;
 }

@@ -1,12 +1,12 @@
 import { execFile } from 'node:child_process';
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import { copyFileSync, existsSync, renameSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { promisify } from 'node:util';
+import { downloadProblem, withDebianPackages } from './debian-packages.ts';
 import { LocalError } from './local-error.ts';
 
 const run = promisify(execFile);
 const versionTimeoutMs = 10_000;
-const downloadTimeoutMs = 90_000;
 /** Debian puts it where only root's PATH leads. */
 const usualPlaces = ['/usr/sbin', '/usr/local/sbin', '/usr/local/bin', '/opt/homebrew/bin'];
 const oldestUsable = [2, 9] as const;
@@ -36,7 +36,7 @@ export async function findNatsServer(search: NatsServerSearch): Promise<string> 
   if (search.download === false) throw missing('');
   progress('fetches the Debian package nats-server, which needs no root');
   const unpacked = await download(search).catch((error: unknown) => {
-    throw missing(`; fetching the Debian package failed: ${reason(error)}`, error);
+    throw missing(`; fetching the Debian package failed: ${downloadProblem(error)}`, error);
   });
   if (!(await isUsable(unpacked, env))) throw missing('; the one of the Debian package does not run here');
   return unpacked;
@@ -62,57 +62,12 @@ async function isUsable(path: string, env: Readonly<Record<string, string>>): Pr
   }
 }
 
-/**
- * The package lists, state and cache are folders of our own, so that neither root nor the machine's lists are needed.
- * Whatever source of the machine does not answer, the package may still be found in the others.
- */
-async function download({ env, cacheDir, aptGet = 'apt-get' }: NatsServerSearch): Promise<string> {
-  mkdirSync(cacheDir, { recursive: true });
-  const folder = mkdtempSync(join(cacheDir, 'download-'));
-  const settings = [
-    `Dir::State=${folder}/state`,
-    `Dir::State::Lists=${folder}/lists`,
-    `Dir::Cache=${folder}/cache`,
-    'Dir::State::status=/var/lib/dpkg/status',
-    'Debug::NoLocking=1',
-    'Acquire::http::Timeout=15',
-    'Acquire::https::Timeout=15',
-    'Acquire::Retries=1',
-    // As root apt would read and write as a user of its own, who cannot enter our folder.
-    'APT::Sandbox::User=root',
-  ].flatMap((setting) => ['-o', setting]);
-  const options = { env, cwd: folder, timeout: downloadTimeoutMs };
-  for (const name of ['state', 'lists/partial', 'cache/archives/partial']) {
-    mkdirSync(join(folder, name), { recursive: true });
-  }
-  try {
-    const update = await run(aptGet, [...settings, '-q', 'update'], options).catch((error: unknown) => {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') throw error;
-      return error as { stderr: string };
-    });
-    await run(aptGet, [...settings, '-q', 'download', 'nats-server'], options).catch((error: unknown) => {
-      // Where the lists did not come, that is the reason that helps.
-      throw complaints(update.stderr).length > 0 ? update : error;
-    });
-    const archive = readdirSync(folder).find((name) => name.endsWith('.deb'));
-    if (!archive) throw new Error('apt-get brought no package');
-    await run('dpkg', ['-x', archive, 'unpacked'], options);
-    const target = join(cacheDir, 'nats-server');
+async function download({ env, cacheDir, aptGet }: NatsServerSearch): Promise<string> {
+  const target = join(cacheDir, 'nats-server');
+  await withDebianPackages({ env, cacheDir, aptGet }, ['nats-server'], (unpacked, folder) => {
     // Renamed into its place: two that fetch at once do not see each other's halves.
-    copyFileSync(join(folder, 'unpacked/usr/sbin/nats-server'), join(folder, 'nats-server'));
+    copyFileSync(join(unpacked, 'usr/sbin/nats-server'), join(folder, 'nats-server'));
     renameSync(join(folder, 'nats-server'), target);
-    return target;
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
-  }
-}
-
-function reason(error: unknown): string {
-  const { code, path, stderr = '', message } = error as NodeJS.ErrnoException & { stderr?: string };
-  if (code === 'ENOENT') return `there is no ${path ?? 'apt-get'}`;
-  return (complaints(stderr)[0] ?? message.split('\n')[0]!).replace(/^[EW]: /, '').trim();
-}
-
-function complaints(stderr: string | undefined): string[] {
-  return (stderr ?? '').split('\n').filter((line) => /^[EW]: /.test(line));
+  });
+  return target;
 }
