@@ -8,11 +8,12 @@ import { untilAskedToStop } from '../src/local/until-asked-to-stop.ts';
 import { serverSettings, startBenchPostgres } from './postgres-server.ts';
 import { profileTop } from './profile-top.ts';
 import { renewals } from './renewals.ts';
+import { registry } from './registry.ts';
 import { rpc } from './rpc.ts';
 import { summarize, table, type Report } from './report.ts';
 import { verify } from './verify.ts';
 
-const benches: Readonly<Record<string, Bench>> = { renewals, rpc, verify };
+const benches: Readonly<Record<string, Bench>> = { registry, renewals, rpc, verify };
 const roundsMin = 5;
 const roundsMax = 50;
 const resultsDir = join(import.meta.dirname, 'results');
