@@ -14,6 +14,7 @@ import type { BillingError } from '../lib/billing-error.ts';
 import { callIdOf, type Incoming, type RequestHeaders } from './call.ts';
 import type { Dispatcher } from './dispatch.ts';
 import { describeOwnStatuses, grpcStatus } from './grpc-status.ts';
+import { encodeAnswer } from './kept-answer.ts';
 import { bodyBytesMax, concurrentStreamsMax, headerBytesMax } from './limits.ts';
 import { headersTooLarge, malformedMessage } from './refusals.ts';
 import type { Method, Router } from './router.ts';
@@ -50,7 +51,7 @@ function grpcServiceDefinition(service: DescService): ServiceDefinition {
       requestStream: false,
       responseStream: false,
       requestDeserialize: (bytes) => bytes as unknown as Message,
-      responseSerialize: (answer) => toBuffer(toBinary(method.output, answer)),
+      responseSerialize: (answer) => encodeAnswer(method.output, answer),
       // Of a client's half; grpc-js asks for all four.
       requestSerialize: (request) => toBuffer(toBinary(method.input, request)),
       responseDeserialize: (bytes) => fromBinary(method.output, bytes),

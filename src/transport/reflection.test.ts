@@ -1,4 +1,15 @@
-import { fromBinary, getOption, hasOption, toBinary, create, createFileRegistry } from '@bufbuild/protobuf';
+import {
+  create,
+  createFileRegistry,
+  fromBinary,
+  fromJson,
+  getOption,
+  hasOption,
+  toBinary,
+  toJson,
+  type DescMethod,
+  type JsonValue,
+} from '@bufbuild/protobuf';
 import { FileDescriptorProtoSchema, FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt';
 import test from 'ava';
 import { access } from '@cinema-billing/gen/billing/options/v1/access_pb.ts';
@@ -45,8 +56,8 @@ function ask(
   });
 }
 
-async function filesOf(messageRequest: ServerReflectionRequest['messageRequest']) {
-  const { messageResponse } = await ask(messageRequest);
+async function filesOf(messageRequest: ServerReflectionRequest['messageRequest'], to: TestTransport = server) {
+  const { messageResponse } = await ask(messageRequest, to);
   if (messageResponse.case !== 'fileDescriptorResponse') throw new Error(`got ${messageResponse.case}`);
   return messageResponse.value.fileDescriptorProto.map((bytes) => fromBinary(FileDescriptorProtoSchema, bytes));
 }
@@ -96,6 +107,40 @@ test('finds files by name, by message and by extension', async (t) => {
     messageResponse.case === 'allExtensionNumbersResponse' && messageResponse.value.extensionNumber.toSorted(),
     [50001, 72295728],
   );
+});
+
+test('a client that knows nothing but the address finds a method, calls it, and reads its answer and its errors', async (t) => {
+  const price = { amount: { currencyCode: 'RUB', amountMinor: 59_900n } };
+  const shop = await startTestTransport((router) =>
+    router.add(PlanService, {
+      listPlans: async () => ({ plans: [{ code: 'premium', name: 'Премиум', prices: [price] }] }),
+      getPlan: answer,
+    }),
+  );
+  t.teardown(() => shop.stop());
+  const listed = await ask({ case: 'listServices', value: '' }, shop);
+  const services = listed.messageResponse.case === 'listServicesResponse' ? listed.messageResponse.value.service : [];
+  const { name } = services.find((service) => !service.name.startsWith('grpc.'))!;
+  const file = await filesOf({ case: 'fileContainingSymbol', value: name }, shop);
+  const registry = createFileRegistry(create(FileDescriptorSetSchema, { file }));
+  const { methods } = registry.getService(name)!;
+
+  const call = (method: DescMethod, json: JsonValue) =>
+    new Promise<JsonValue>((resolve, reject) => {
+      shop.grpcClient.makeUnaryRequest(
+        `/${name}/${method.name}`,
+        (bytes: Buffer) => bytes,
+        (bytes: Buffer) => bytes,
+        Buffer.from(toBinary(method.input, fromJson(method.input, json, { registry }))),
+        (error, bytes) =>
+          error ? reject(error) : resolve(toJson(method.output, fromBinary(method.output, bytes!), { registry })),
+      );
+    });
+  const [listPlans, getPlan] = methods;
+  t.deepEqual(await call(listPlans!, { currencyCode: 'RUB' }), {
+    plans: [{ code: 'premium', name: 'Премиум', prices: [{ amount: { currencyCode: 'RUB', amountMinor: '59900' } }] }],
+  });
+  await t.throwsAsync(call(getPlan!, {}), { message: /^3 INVALID_ARGUMENT: fields of the request are not valid$/ });
 });
 
 test('says NOT_FOUND for what it does not have, and goes on', async (t) => {

@@ -8,6 +8,7 @@ import type { KeptPlans } from '../../catalog/kept-plans.ts';
 import { getPlan, listPlans } from '../../catalog/plans-on-sale.ts';
 import type { CallContext } from '../../identity/call-context.ts';
 import type { Call } from '../call.ts';
+import { keptAnswer } from '../kept-answer.ts';
 import { toPlanMessage } from '../messages/plan.ts';
 import type { ServiceImpl } from '../router.ts';
 
@@ -20,7 +21,7 @@ export function planService(
     listPlans(call, { currencyCode }) {
       return kept.get(currencyCode, async () => {
         const plans = await listPlans(contextOf(call), { currencyCode: currencyCode || undefined });
-        return create(ListPlansResponseSchema, { plans: plans.map(toPlanMessage) });
+        return keptAnswer(create(ListPlansResponseSchema, { plans: plans.map(toPlanMessage) }));
       });
     },
     async getPlan(call, request) {
