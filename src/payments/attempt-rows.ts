@@ -82,21 +82,24 @@ interface Row {
   created_at: string;
 }
 
-const selectAttempts = sql`
-  select a.id, a.payment_id, a.subscription_id, payment.user_id, payment.purpose, payment.status as payment_status,
+const attemptColumns = sql`
+  a.id, a.payment_id, a.subscription_id, payment.user_id, payment.purpose, payment.status as payment_status,
     payment.period_start, payment.period_end, a.attempt_number, a.kind, a.idempotency_key, a.provider,
     a.merchant_account, a.payment_method_id,
     a.kind = 'charge' and (a.payment_method_id is distinct from s.payment_method_id or payment.status = 'VOID')
       as superseded, method.provider_customer_id, method.provider_method_id, a.amount_minor, a.currency_code,
     a.description, a.return_url, a.state, a.provider_payment_id, a.checks,
     a.absent_since, a.lease_until > clock_timestamp() as leased, a.created_at
-  from payment_attempt a join payment on payment.id = a.payment_id join subscription s on s.id = a.subscription_id
-    left join payment_method method on method.id = a.payment_method_id
 `;
 
 /** Reads attempts without a lock. */
 export async function findAttempts(em: EntityManager, ids: readonly string[]): Promise<AttemptRow[]> {
   return readAttempts(em, sql`where a.id = any(${ids}::uuid[])`);
+}
+
+/** Runs an `insert into payment_attempt` and gives the attempts that it wrote. */
+export async function insertAttempts(tx: EntityManager, inserted: RawBuilder<unknown>): Promise<AttemptRow[]> {
+  return readAttempts(tx, sql``, { inserted });
 }
 
 /** Locks attempts in id order; the caller has locked their subscriptions before (the fixed order of every settle). */
@@ -259,8 +262,18 @@ export async function storePayments(
   `.execute(tx.getKysely());
 }
 
-async function readAttempts(em: EntityManager, where: RawBuilder<unknown>): Promise<AttemptRow[]> {
-  const { rows } = await sql<Row>`${selectAttempts} ${where}`.execute(em.getKysely());
+async function readAttempts(
+  em: EntityManager,
+  where: RawBuilder<unknown>,
+  { inserted }: { inserted?: RawBuilder<unknown> } = {},
+): Promise<AttemptRow[]> {
+  const { rows } = await sql<Row>`
+    ${inserted ? sql`with inserted as (${inserted} returning *)` : sql``}
+    select ${attemptColumns} from ${inserted ? sql`inserted` : sql`payment_attempt`} a
+      join payment on payment.id = a.payment_id join subscription s on s.id = a.subscription_id
+      left join payment_method method on method.id = a.payment_method_id
+    ${where}
+  `.execute(em.getKysely());
   return rows.map((row) => ({
     id: row.id,
     paymentId: row.payment_id,

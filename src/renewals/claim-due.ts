@@ -7,7 +7,7 @@ import { failPoint } from '../lib/fail-point.ts';
 import { newId } from '../lib/ids.ts';
 import {
   attemptLeaseMs,
-  findAttempts,
+  insertAttempts,
   nextCheckAfter,
   storePayments,
   type AttemptRow,
@@ -17,7 +17,7 @@ import { periodToCharge, type BillingPeriod } from '../subscriptions/billing-per
 import { dunning } from '../subscriptions/dunning.ts';
 import { forgive, scheduleOf, type SubscriptionChange } from '../subscriptions/lifecycle.ts';
 import { nextPriceId, takeUpNextPrice } from '../subscriptions/plan-change.ts';
-import { lockSubscriptions, storeChanges, type SubscriptionsContext } from '../subscriptions/subscription-rows.ts';
+import { lockDueSubscriptions, storeChanges, type SubscriptionsContext } from '../subscriptions/subscription-rows.ts';
 import type { SubscriptionState } from '../subscriptions/subscription.ts';
 import { findTargetPrices } from '../subscriptions/target-price.ts';
 
@@ -50,31 +50,16 @@ export async function claimDue(ctx: SubscriptionsContext): Promise<AttemptRow[]>
     `.execute(db);
     if (!locks[0]!.free) return [];
     const now = await businessNow(tx);
-    const { rows } = await sql<{ id: string }>`
-      select id from subscription
-      where next_charge_at <= ${now.toString()} and open_payment_id is null and payment_method_id is not null
-        and (dunning_ends_at is null or dunning_ends_at > ${now.subtract({ hours: dunning.endWaitsHours }).toString()})
-      order by next_charge_at, id limit ${claimBatchMax} for update skip locked
-    `.execute(db);
-    if (rows.length === 0) return [];
-    const states = [
-      ...(
-        await lockSubscriptions(
-          tx,
-          rows.map(({ id }) => id),
-        )
-      ).values(),
-    ];
+    const dunningPast = now.subtract({ hours: dunning.endWaitsHours });
+    const states = await lockDueSubscriptions(tx, { now, dunningPast, countMax: claimBatchMax });
+    if (states.length === 0) return [];
     const { current, switches } = await takeUpNextPrices(tx, states);
     const { dues, forgiven, passed } = decideDues(ctx, current, await findOwed(tx, current), now);
     await storeChanges(ctx, tx, [...switches, ...forgiven], now);
     await storePayments(tx, passed, now);
-    await storeClaim(tx, dues, now);
+    const claimed = await storeClaim(tx, dues, now);
     failPoint('claim.before-commit');
-    return findAttempts(
-      tx,
-      dues.map((due) => due.attemptId),
-    );
+    return claimed;
   });
   if (attempts.length > 0) failPoint('claim.after-commit');
   return attempts;
@@ -174,7 +159,7 @@ function again({ id, attempts }: OwedRow): Pick<Due, 'paymentId' | 'attemptNumbe
   return { paymentId: id, attemptNumber: attempts + 1, period: undefined };
 }
 
-async function storeClaim(tx: EntityManager, dues: readonly Due[], now: Temporal.Instant): Promise<void> {
+async function storeClaim(tx: EntityManager, dues: readonly Due[], now: Temporal.Instant): Promise<AttemptRow[]> {
   const db = tx.getKysely();
   const fresh = dues.flatMap((due) => (due.period ? [{ ...due, period: due.period }] : []));
   await sql`
@@ -192,7 +177,9 @@ async function storeClaim(tx: EntityManager, dues: readonly Due[], now: Temporal
       period_end: ['instant', ({ period }) => period.end],
     })}
   `.execute(db);
-  await sql`
+  const attempts = await insertAttempts(
+    tx,
+    sql`
     insert into payment_attempt (id, payment_id, subscription_id, attempt_number, kind, idempotency_key, provider,
       merchant_account, payment_method_id, amount_minor, currency_code, description, state, lease_until, next_check_at,
       created_at)
@@ -208,8 +195,8 @@ async function storeClaim(tx: EntityManager, dues: readonly Due[], now: Temporal
     })} join payment on payment.id = c.payment_id
       join subscription s on s.id = payment.subscription_id
       join plan on plan.id = s.plan_id
-      join payment_method method on method.id = s.payment_method_id
-  `.execute(db);
+      join payment_method method on method.id = s.payment_method_id`,
+  );
   await sql`
     update subscription s set open_payment_id = c.payment_id
     from ${rowTable('c', dues, {
@@ -218,4 +205,5 @@ async function storeClaim(tx: EntityManager, dues: readonly Due[], now: Temporal
     })}
     where s.id = c.id
   `.execute(db);
+  return attempts;
 }

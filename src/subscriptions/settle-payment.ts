@@ -3,7 +3,6 @@ import { inBatchTransaction } from '../db/orm.ts';
 import { appendFacts } from '../ledger/append-facts.ts';
 import { failPoint } from '../lib/fail-point.ts';
 import {
-  findAttempts,
   lockAttempts,
   storeAttempts,
   storePayments,
@@ -14,7 +13,7 @@ import { claimSurplusRefunds } from '../payments/claim-refunds.ts';
 import { decideSettlement } from './decide-settlement.ts';
 import type { Decision, Settlement, SettleResult } from './decision.ts';
 import { chargedFacts } from './journal-facts.ts';
-import { lockSubscriptions, storeChanges, type SubscriptionsContext } from './subscription-rows.ts';
+import { lockSubscriptionsOfAttempts, storeChanges, type SubscriptionsContext } from './subscription-rows.ts';
 
 /**
  * The only settle: state, period, payment, entitlement, history, outbox and journal in one transaction, for a whole batch. It is
@@ -46,8 +45,7 @@ export async function settlePayments(
 async function settleBatch(ctx: SubscriptionsContext, settlements: readonly Settlement[]): Promise<SettleResult[]> {
   return inBatchTransaction(ctx.em, async (tx) => {
     const ids = settlements.map(({ attemptId }) => attemptId);
-    const unlocked = await findAttempts(tx, ids);
-    const subscriptions = await lockSubscriptions(tx, [...new Set(unlocked.map((row) => row.subscriptionId))]);
+    const subscriptions = await lockSubscriptionsOfAttempts(tx, ids);
     const attempts = new Map((await lockAttempts(tx, ids)).map((row) => [row.id, row]));
     const now = await businessNow(tx);
     const decisions: Decision[] = [];

@@ -1,4 +1,4 @@
-import { sql } from 'kysely';
+import { sql, type RawBuilder } from 'kysely';
 import type { IntervalUnit } from '../catalog/plan.ts';
 import { instantFromRow, optionalInstantFromRow } from '../db/instant-type.ts';
 import type { EntityManager } from '../db/orm.ts';
@@ -64,12 +64,47 @@ export async function lockSubscriptions(
   tx: EntityManager,
   ids: readonly string[],
 ): Promise<Map<string, SubscriptionState>> {
+  return lockSelected(tx, sql`select * from subscription where id = any(${ids}::uuid[]) order by id for update`);
+}
+
+/** As `lockSubscriptions`: those that these attempts are about, which is fixed when an attempt is written. */
+export async function lockSubscriptionsOfAttempts(
+  tx: EntityManager,
+  attemptIds: readonly string[],
+): Promise<Map<string, SubscriptionState>> {
+  return lockSelected(
+    tx,
+    sql`select * from subscription
+      where id in (select subscription_id from payment_attempt where id = any(${attemptIds}::uuid[]))
+      order by id for update`,
+  );
+}
+
+/**
+ * Locks what is due, the longest due first, past what others have locked: at most `countMax`, and nothing whose dunning
+ * was over at `dunningPast`.
+ */
+export async function lockDueSubscriptions(
+  tx: EntityManager,
+  { now, dunningPast, countMax }: { now: Temporal.Instant; dunningPast: Temporal.Instant; countMax: number },
+): Promise<SubscriptionState[]> {
+  // The limit is written out: a plan for any limit might sort all that is due.
+  const states = await lockSelected(
+    tx,
+    sql`select * from subscription
+      where next_charge_at <= ${now.toString()} and open_payment_id is null and payment_method_id is not null
+        and (dunning_ends_at is null or dunning_ends_at > ${dunningPast.toString()})
+      order by next_charge_at, id limit ${sql.lit(countMax)} for update skip locked`,
+  );
+  return [...states.values()];
+}
+
+/** What a `select * from subscription` finds and locks, with its plan and price. */
+async function lockSelected(tx: EntityManager, locked: RawBuilder<unknown>): Promise<Map<string, SubscriptionState>> {
   // Locked before it is joined: a row that had to be waited for is read anew, but not the price that it was joined with,
   // and one whose price has changed meanwhile would be missing.
   const { rows } = await sql<SubscriptionRow>`
-    with s as materialized (
-      select * from subscription where id = any(${ids}::uuid[]) order by id for update
-    )
+    with s as materialized (${locked})
     select s.id, s.user_id, plan.code as plan_code, plan.features, s.product_line, s.price_id,
       price.amount_minor, price.currency_code, price.interval_unit, price.interval_count,
       s.billing_time_zone, s.status, s.anchor_at, s.anchor_cycle, s.cycle, s.current_period_start,
