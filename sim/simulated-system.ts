@@ -2,11 +2,9 @@ import { Pool } from 'pg';
 import { pino } from 'pino';
 import { createApp, type AppContext } from '../src/app.ts';
 import { readConfig } from '../src/config/config.ts';
-import { setSandboxClock } from '../src/db/clock.ts';
-import { inTransaction } from '../src/db/orm.ts';
 import { newId } from '../src/lib/ids.ts';
 import { freePort } from '../src/local/ports.ts';
-import { advanceClock } from '../src/sandbox/advance-clock.ts';
+import { advanceClock, moveClock } from '../src/sandbox/advance-clock.ts';
 import { startAuthDouble, type TestAuthDouble } from '../src/testing/auth-double.ts';
 import { startPaymentSystem, type TestPaymentSystem } from '../src/testing/payment-system.ts';
 
@@ -98,8 +96,7 @@ export async function startSimulatedSystem(options: {
     operator: ctx,
     drain,
     async moveTo(instant) {
-      await ctx.sandbox.setClock(instant, false);
-      await inTransaction(ctx.em, (tx) => setSandboxClock(tx, instant, false));
+      await moveClock(ctx, instant, false);
       await drain();
     },
     query,

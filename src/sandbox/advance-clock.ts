@@ -7,7 +7,8 @@ import { BillingError } from '../lib/billing-error.ts';
 
 /** The payment system's own clock, which in the sandbox goes with ours. */
 export interface SandboxControl {
-  setClock(now: Temporal.Instant, running: boolean): Promise<void>;
+  /** Does all that became due by then, or with `timeOnly` leaves it for the next call. */
+  setClock(now: Temporal.Instant, running: boolean, options?: { timeOnly: boolean }): Promise<void>;
   /** What it has left to do at its present time, and when it has something to do next. */
   activity(): Promise<{ nextAt: Temporal.Instant | undefined; undeliveredWebhooks: number; callsInFlight: number }>;
 }
@@ -57,10 +58,19 @@ export async function advanceClock(
       return { reachedAt: now, done: reached && unresolved.length === 0, unresolved };
     }
     const next = earliest([target, await nextInstant(em, now), (await ctx.sandbox.activity()).nextAt]);
-    await ctx.sandbox.setClock(next, running);
-    await inTransaction(ctx.em, (tx) => setSandboxClock(tx, next, running));
+    await moveClock(ctx, next, running);
   }
   throw new Error('more stops on the way than can be');
+}
+
+/**
+ * Sets both clocks. The payment system does what became due only when ours is set too: the notice of a page that
+ * expired overnight would find yesterday here, and be written down under it.
+ */
+export async function moveClock(ctx: SandboxContext, to: Temporal.Instant, running: boolean): Promise<void> {
+  await ctx.sandbox.setClock(to, running, { timeOnly: true });
+  await inTransaction(ctx.em, (tx) => setSandboxClock(tx, to, running));
+  await ctx.sandbox.setClock(to, running);
 }
 
 async function clockRuns(em: EntityManager): Promise<boolean> {

@@ -61,7 +61,7 @@ export interface TestPaymentSystem {
   /** Seeded random faults of charges and webhooks, for everybody, until null ends them. */
   randomFaults(seed: number | null): Promise<void>;
   /** Sets its business clock; an earlier `now` leaves the time as it is. All that became due is under way then. */
-  setClock(now: Temporal.Instant | string, running: boolean): Promise<ClockView>;
+  setClock(now: Temporal.Instant | string, running: boolean, options?: { timeOnly: boolean }): Promise<ClockView>;
   clock(): Promise<ClockView>;
   /** SIGKILL; its data stays for another start with the same `dataDir`. */
   kill(): Promise<void>;
@@ -147,7 +147,8 @@ function callsOf(url: string, apiKey: string): Calls {
     dispute: async (payment) => (await call<{ id: string }>('/v1/disputes', { payment })).id,
     closeDispute: (disputeId, outcome) => call(`/v1/disputes/${disputeId}/close`, { outcome }),
     randomFaults: (seed) => call('/v1/faults', { seed }, 'PUT'),
-    setClock: (now, running) => call('/v1/test_clock', { now: now.toString(), running }),
+    setClock: (now, running, { timeOnly } = { timeOnly: false }) =>
+      call('/v1/test_clock', { now: now.toString(), running, time_only: timeOnly }),
     clock: () => call('/v1/test_clock'),
   };
 }

@@ -25,13 +25,19 @@ export function showClock(system: System, callsInFlight: number): ClockView {
   };
 }
 
-/** Sets the clock and does at once all that became due. An earlier `now` leaves the time as it is. */
-export async function setClock(system: System, { now, running }: Parameters): Promise<void> {
+/**
+ * Sets the clock and does at once all that became due, or with `time_only` nothing until the clock is set again. An
+ * earlier `now` leaves the time as it is.
+ */
+export async function setClock(system: System, parameters: Parameters): Promise<void> {
+  const { now, running, time_only: timeOnly = false } = parameters;
   const { books } = system;
   const nowMs = typeof now === 'string' ? Date.parse(now) : Number.NaN;
   if (Number.isNaN(nowMs)) throw new ApiError(400, 'parameter_invalid', 'now is not an instant');
   if (typeof running !== 'boolean') throw new ApiError(400, 'parameter_invalid', 'running is not true or false');
+  if (typeof timeOnly !== 'boolean') throw new ApiError(400, 'parameter_invalid', 'time_only is not true or false');
   const setting = books.clock.planSetting(nowMs, running);
   if (setting) await books.record({ type: 'clock_set', at: setting.now, clock: setting });
+  system.due.held = timeOnly;
   await doWhatIsDue(system);
 }

@@ -49,7 +49,7 @@ async function main(): Promise<void> {
   server.listen(settings.port, '127.0.0.1');
   await once(server, 'listening');
   const baseUrl = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  const system: System = { books, webhooks, apiKey: settings.apiKey, baseUrl };
+  const system: System = { books, webhooks, apiKey: settings.apiKey, baseUrl, due: { held: false } };
   server.on('request', createRequestListener(system, log));
   const tick = setInterval(() => void doWhatIsDue(system).catch((error: unknown) => log(String(error))), tickMs);
 

@@ -10,10 +10,13 @@ export interface System {
   readonly apiKey: string;
   /** Where this program listens: `http://127.0.0.1:8090`. */
   readonly baseUrl: string;
+  /** While held, time does nothing: whoever moves several clocks has not moved the others yet. */
+  readonly due: { held: boolean };
 }
 
-/** Does all that is due by the test clock: expires pages, ends what is under way, sends webhooks. */
-export async function doWhatIsDue({ books, webhooks }: System): Promise<void> {
+/** Does all that is due by the test clock, unless it is held: expires pages, ends what is under way, sends webhooks. */
+export async function doWhatIsDue({ books, webhooks, due }: System): Promise<void> {
+  if (due.held) return;
   const nowMs = books.clock.nowMs();
   const expired = [...books.state.expiries].filter(([, expiresMs]) => expiresMs <= nowMs);
   const ended = [...books.state.endings].filter(([, { at }]) => Date.parse(at) <= nowMs);

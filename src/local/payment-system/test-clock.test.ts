@@ -74,6 +74,23 @@ test('expires a checkout at its instant, not before', async (t) => {
   );
 });
 
+test('set for the time only, does nothing of what became due until it is set again', async (t) => {
+  const system = await start(t);
+  const merchant = merchantOf(() => system);
+  await system.setClock('2031-01-15T09:00:00Z', false);
+  const checkout = await merchant.openCheckout();
+  const tells = () => receiver.received.some(({ body }) => body.includes(checkout.id));
+  const { now } = await system.setClock('2031-01-16T09:00:00Z', false, { timeOnly: true });
+  t.is(now, '2031-01-16T09:00:00.000Z');
+  t.is((await merchant.call(`/v1/payments/${checkout.id}`)).body['status'], 'open');
+  const realMs = Date.now();
+  await waitUntil('its own tick passes', () => Date.now() > realMs + 500);
+  t.false(tells());
+  await system.setClock('2031-01-16T09:00:00Z', false);
+  await waitUntil('the webhook tells of it', tells);
+  t.is((await merchant.call(`/v1/payments/${checkout.id}`)).body['status'], 'expired');
+});
+
 test('expires a checkout by itself while the clock runs', async (t) => {
   const system = await start(t);
   const merchant = merchantOf(() => system);

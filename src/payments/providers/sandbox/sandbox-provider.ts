@@ -24,7 +24,8 @@ export interface SandboxProviderOptions {
 
 /** The sandbox payment system, and its clock, which goes with the service's in the sandbox. */
 export interface SandboxProvider extends PaymentProvider {
-  setClock(now: Temporal.Instant, running: boolean): Promise<void>;
+  /** Does all that became due by then, or with `timeOnly` leaves it for the next call. */
+  setClock(now: Temporal.Instant, running: boolean, options?: { timeOnly: boolean }): Promise<void>;
   activity(): Promise<SandboxActivity>;
 }
 
@@ -125,8 +126,8 @@ export function createSandboxProvider(options: SandboxProviderOptions): SandboxP
       return 'signed';
     },
     readWebhook: readNotice,
-    async setClock(now, running) {
-      await post('/v1/test_clock', { now: now.toString(), running });
+    async setClock(now, running, { timeOnly } = { timeOnly: false }) {
+      await post('/v1/test_clock', { now: now.toString(), running, time_only: timeOnly });
     },
     async activity() {
       return readActivity(await http.call('GET', '/v1/test_clock'));
