@@ -18,7 +18,8 @@ interface MethodRow {
 
 /**
  * Tells providers of methods that were removed here, again every hour until they know. We charge them no more either
- * way; this keeps anybody else from it. Gives how many were due.
+ * way; this keeps anybody else from it. Of an erased method (admin/erase-customer.ts), which has no brand, the provider's
+ * ids are erased then, too. Gives how many were due.
  */
 export async function detachMethods(ctx: PaymentsContext): Promise<number> {
   const methods = await claimDetached(ctx);
@@ -28,7 +29,12 @@ export async function detachMethods(ctx: PaymentsContext): Promise<number> {
     try {
       await providerOf(ctx, owner).detachMethod({ providerCustomerId, providerMethodId });
       await inTransaction(ctx.em, (tx) =>
-        sql`update payment_method set next_detach_at = null where id = ${method.id}`.execute(tx.getKysely()),
+        sql`
+          update payment_method set next_detach_at = null,
+            provider_customer_id = case when brand = '' then '' else provider_customer_id end,
+            provider_method_id = case when brand = '' then id::text else provider_method_id end
+          where id = ${method.id}
+        `.execute(tx.getKysely()),
       );
     } catch (error) {
       ctx.log.warn({ err: error, method: method.id, provider: method.provider }, 'method is not detached yet');

@@ -44,12 +44,9 @@ export async function detachPaymentMethod(
     });
     await storeChanges(ctx, tx, stored, now);
     await hurryWaitingCharges(tx, ids, now);
-    const label = `${method.brand} ··${method.last4}`;
+    // Without its digits: the log is never erased, a viewer's card is.
     const removed = { action: 'DetachPaymentMethod', targetKind: 'payment_method', targetId: method.id } as const;
-    const [before, after] = [
-      { label, detached_at: null },
-      { label, detached_at: now, ending_subscription_ids: ids },
-    ];
+    const [before, after] = [{ detached_at: null }, { detached_at: now, ending_subscription_ids: ids }];
     await recordAudit(ctx, tx, { ...removed, userId: method.userId, reason, before, after }, now);
     return { endingSubscriptionIds: ids };
   });

@@ -5,6 +5,7 @@ import {
   type CustomerAdminService,
   type ProductLineAccessSchema,
 } from '@cinema-billing/gen/billing/admin/v1/customer_admin_service_pb.ts';
+import { eraseCustomer } from '../../admin/erase-customer.ts';
 import { getCustomer, type ProductLineAccess } from '../../admin/get-customer.ts';
 import { listCustomerHistory } from '../../admin/list-customer-history.ts';
 import { listCustomers } from '../../admin/list-customers.ts';
@@ -63,6 +64,9 @@ export function customerAdminService(
       const input = { pageSize, pageToken, userId: userId.toLowerCase() };
       const { items, nextPageToken } = await listCustomerHistory(contextOf(call), input);
       return { events: items.map(toSubscriptionEventMessage), nextPageToken };
+    },
+    eraseCustomer(call, { requestId, reason, validateOnly, userId }) {
+      return eraseCustomer(contextOf(call), { requestId, reason, validateOnly, userId: userId.toLowerCase() });
     },
   };
 }

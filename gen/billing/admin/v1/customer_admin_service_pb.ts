@@ -20,7 +20,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file billing/admin/v1/customer_admin_service.proto.
  */
 export const file_billing_admin_v1_customer_admin_service: GenFile = /*@__PURE__*/
-  fileDesc("Ci1iaWxsaW5nL2FkbWluL3YxL2N1c3RvbWVyX2FkbWluX3NlcnZpY2UucHJvdG8SEGJpbGxpbmcuYWRtaW4udjEi5QIKEVByb2R1Y3RMaW5lQWNjZXNzEhQKDHByb2R1Y3RfbGluZRgBIAEoCRISCgpoYXNfYWNjZXNzGAIgASgIEjAKDGFjY2Vzc191bnRpbBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoGcmVhc29uGAQgASgOMh4uYmlsbGluZy5hZG1pbi52MS5BY2Nlc3NSZWFzb24SLgoMc3Vic2NyaXB0aW9uGAUgASgLMhguYmlsbGluZy52MS5TdWJzY3JpcHRpb24SLQoSbmV4dF9jaGFyZ2VfYW1vdW50GAYgASgLMhEuYmlsbGluZy52MS5Nb25leRIyCg5uZXh0X2NoYXJnZV9hdBgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMQoOcGF5bWVudF9tZXRob2QYCCABKAsyGS5iaWxsaW5nLnYxLlBheW1lbnRNZXRob2QingEKD0N1c3RvbWVyU3VtbWFyeRIPCgd1c2VyX2lkGAEgASgJEi4KCmNyZWF0ZWRfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KDHN1YnNjcmlwdGlvbhgDIAEoCzIYLmJpbGxpbmcudjEuU3Vic2NyaXB0aW9uEhoKEnN1YnNjcmlwdGlvbl9jb3VudBgEIAEoAyKdAgoIQ3VzdG9tZXISDwoHdXNlcl9pZBgBIAEoCRIuCgpjcmVhdGVkX2F0GAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIzCgZhY2Nlc3MYAyADKAsyIy5iaWxsaW5nLmFkbWluLnYxLlByb2R1Y3RMaW5lQWNjZXNzEi8KDXN1YnNjcmlwdGlvbnMYBCADKAsyGC5iaWxsaW5nLnYxLlN1YnNjcmlwdGlvbhIyCg9wYXltZW50X21ldGhvZHMYBSADKAsyGS5iaWxsaW5nLnYxLlBheW1lbnRNZXRob2QSGwoTZW50aXRsZW1lbnRfdmVyc2lvbhgGIAEoBBIZChFwdWJsaXNoZWRfdmVyc2lvbhgHIAEoBCLgAgoUTGlzdEN1c3RvbWVyc1JlcXVlc3QSHQoJcGFnZV9zaXplGAEgASgFQgq6SAcaBRj0AygAEhwKCnBhZ2VfdG9rZW4YAiABKAlCCLpIBXIDGIAEEhcKBXF1ZXJ5GAMgASgJQgi6SAVyAxiAARIqCgRjYXJkGAQgASgLMhwuYmlsbGluZy5hZG1pbi52MS5DYXJkU2VhcmNoEjgKBnN0YXR1cxgFIAEoDjIeLmJpbGxpbmcudjEuU3Vic2NyaXB0aW9uU3RhdHVzQgi6SAWCAQIQARI0CglwbGFuX2NvZGUYBiABKAlCIbpIHnIcMhpeKFthLXpdW2EtejAtOV8tXXswLDYzfSk/JBIcChRpbmNsdWRlX25ldmVyX2FjdGl2ZRgHIAEoCBI4CgVvcmRlchgIIAEoDjIfLmJpbGxpbmcuYWRtaW4udjEuQ3VzdG9tZXJPcmRlckIIukgFggECEAEijQEKCkNhcmRTZWFyY2gSIwoFbGFzdDQYASABKAlCFLpIEXIPMg1eKFswLTldezR9KT8kEiEKBmFtb3VudBgCIAEoCzIRLmJpbGxpbmcudjEuTW9uZXkSNwoHcGFpZF9vbhgDIAEoCUImukgjciEyH14oWzAtOV17NH0tWzAtOV17Mn0tWzAtOV17Mn0pPyQiZgoVTGlzdEN1c3RvbWVyc1Jlc3BvbnNlEjQKCWN1c3RvbWVycxgBIAMoCzIhLmJpbGxpbmcuYWRtaW4udjEuQ3VzdG9tZXJTdW1tYXJ5EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSIvChJHZXRDdXN0b21lclJlcXVlc3QSGQoHdXNlcl9pZBgBIAEoCUIIukgFcgOwAQEiQwoTR2V0Q3VzdG9tZXJSZXNwb25zZRIsCghjdXN0b21lchgBIAEoCzIaLmJpbGxpbmcuYWRtaW4udjEuQ3VzdG9tZXIidAoaTGlzdEN1c3RvbWVySGlzdG9yeVJlcXVlc3QSHQoJcGFnZV9zaXplGAEgASgFQgq6SAcaBRj0AygAEhwKCnBhZ2VfdG9rZW4YAiABKAlCCLpIBXIDGIAEEhkKB3VzZXJfaWQYAyABKAlCCLpIBXIDsAEBImUKG0xpc3RDdXN0b21lckhpc3RvcnlSZXNwb25zZRItCgZldmVudHMYASADKAsyHS5iaWxsaW5nLnYxLlN1YnNjcmlwdGlvbkV2ZW50EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSpxCg1DdXN0b21lck9yZGVyEh4KGkNVU1RPTUVSX09SREVSX1VOU1BFQ0lGSUVEEAASHwobQ1VTVE9NRVJfT1JERVJfTkVXRVNUX0ZJUlNUEAESHwobQ1VTVE9NRVJfT1JERVJfT0xERVNUX0ZJUlNUEAIqsQIKDEFjY2Vzc1JlYXNvbhIdChlBQ0NFU1NfUkVBU09OX1VOU1BFQ0lGSUVEEAASFgoSQUNDRVNTX1JFQVNPTl9QQUlEEAESFwoTQUNDRVNTX1JFQVNPTl9UUklBTBACEhcKE0FDQ0VTU19SRUFTT05fR1JBQ0UQAxIfChtBQ0NFU1NfUkVBU09OX0NPTVBMSU1FTlRBUlkQBBIiCh5BQ0NFU1NfUkVBU09OX0VORFNfV0lUSF9QRVJJT0QQBRIeChpBQ0NFU1NfUkVBU09OX05PVF9QQUlEX1lFVBAGEhwKGEFDQ0VTU19SRUFTT05fR1JBQ0VfT1ZFUhAHEhcKE0FDQ0VTU19SRUFTT05fRU5ERUQQCBIcChhBQ0NFU1NfUkVBU09OX0xFQVNFX09WRVIQCTLpAgoUQ3VzdG9tZXJBZG1pblNlcnZpY2USawoNTGlzdEN1c3RvbWVycxImLmJpbGxpbmcuYWRtaW4udjEuTGlzdEN1c3RvbWVyc1JlcXVlc3QaJy5iaWxsaW5nLmFkbWluLnYxLkxpc3RDdXN0b21lcnNSZXNwb25zZSIJkAIBirUYAiABEmUKC0dldEN1c3RvbWVyEiQuYmlsbGluZy5hZG1pbi52MS5HZXRDdXN0b21lclJlcXVlc3QaJS5iaWxsaW5nLmFkbWluLnYxLkdldEN1c3RvbWVyUmVzcG9uc2UiCZACAYq1GAIgARJ9ChNMaXN0Q3VzdG9tZXJIaXN0b3J5EiwuYmlsbGluZy5hZG1pbi52MS5MaXN0Q3VzdG9tZXJIaXN0b3J5UmVxdWVzdBotLmJpbGxpbmcuYWRtaW4udjEuTGlzdEN1c3RvbWVySGlzdG9yeVJlc3BvbnNlIgmQAgGKtRgCIAFiBnByb3RvMw", [file_billing_options_v1_access, file_billing_v1_money, file_billing_v1_payment, file_billing_v1_subscription, file_buf_validate_validate, file_google_protobuf_timestamp]);
+  fileDesc("Ci1iaWxsaW5nL2FkbWluL3YxL2N1c3RvbWVyX2FkbWluX3NlcnZpY2UucHJvdG8SEGJpbGxpbmcuYWRtaW4udjEi5QIKEVByb2R1Y3RMaW5lQWNjZXNzEhQKDHByb2R1Y3RfbGluZRgBIAEoCRISCgpoYXNfYWNjZXNzGAIgASgIEjAKDGFjY2Vzc191bnRpbBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoGcmVhc29uGAQgASgOMh4uYmlsbGluZy5hZG1pbi52MS5BY2Nlc3NSZWFzb24SLgoMc3Vic2NyaXB0aW9uGAUgASgLMhguYmlsbGluZy52MS5TdWJzY3JpcHRpb24SLQoSbmV4dF9jaGFyZ2VfYW1vdW50GAYgASgLMhEuYmlsbGluZy52MS5Nb25leRIyCg5uZXh0X2NoYXJnZV9hdBgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMQoOcGF5bWVudF9tZXRob2QYCCABKAsyGS5iaWxsaW5nLnYxLlBheW1lbnRNZXRob2QingEKD0N1c3RvbWVyU3VtbWFyeRIPCgd1c2VyX2lkGAEgASgJEi4KCmNyZWF0ZWRfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KDHN1YnNjcmlwdGlvbhgDIAEoCzIYLmJpbGxpbmcudjEuU3Vic2NyaXB0aW9uEhoKEnN1YnNjcmlwdGlvbl9jb3VudBgEIAEoAyKdAgoIQ3VzdG9tZXISDwoHdXNlcl9pZBgBIAEoCRIuCgpjcmVhdGVkX2F0GAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIzCgZhY2Nlc3MYAyADKAsyIy5iaWxsaW5nLmFkbWluLnYxLlByb2R1Y3RMaW5lQWNjZXNzEi8KDXN1YnNjcmlwdGlvbnMYBCADKAsyGC5iaWxsaW5nLnYxLlN1YnNjcmlwdGlvbhIyCg9wYXltZW50X21ldGhvZHMYBSADKAsyGS5iaWxsaW5nLnYxLlBheW1lbnRNZXRob2QSGwoTZW50aXRsZW1lbnRfdmVyc2lvbhgGIAEoBBIZChFwdWJsaXNoZWRfdmVyc2lvbhgHIAEoBCLgAgoUTGlzdEN1c3RvbWVyc1JlcXVlc3QSHQoJcGFnZV9zaXplGAEgASgFQgq6SAcaBRj0AygAEhwKCnBhZ2VfdG9rZW4YAiABKAlCCLpIBXIDGIAEEhcKBXF1ZXJ5GAMgASgJQgi6SAVyAxiAARIqCgRjYXJkGAQgASgLMhwuYmlsbGluZy5hZG1pbi52MS5DYXJkU2VhcmNoEjgKBnN0YXR1cxgFIAEoDjIeLmJpbGxpbmcudjEuU3Vic2NyaXB0aW9uU3RhdHVzQgi6SAWCAQIQARI0CglwbGFuX2NvZGUYBiABKAlCIbpIHnIcMhpeKFthLXpdW2EtejAtOV8tXXswLDYzfSk/JBIcChRpbmNsdWRlX25ldmVyX2FjdGl2ZRgHIAEoCBI4CgVvcmRlchgIIAEoDjIfLmJpbGxpbmcuYWRtaW4udjEuQ3VzdG9tZXJPcmRlckIIukgFggECEAEijQEKCkNhcmRTZWFyY2gSIwoFbGFzdDQYASABKAlCFLpIEXIPMg1eKFswLTldezR9KT8kEiEKBmFtb3VudBgCIAEoCzIRLmJpbGxpbmcudjEuTW9uZXkSNwoHcGFpZF9vbhgDIAEoCUImukgjciEyH14oWzAtOV17NH0tWzAtOV17Mn0tWzAtOV17Mn0pPyQiZgoVTGlzdEN1c3RvbWVyc1Jlc3BvbnNlEjQKCWN1c3RvbWVycxgBIAMoCzIhLmJpbGxpbmcuYWRtaW4udjEuQ3VzdG9tZXJTdW1tYXJ5EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSIvChJHZXRDdXN0b21lclJlcXVlc3QSGQoHdXNlcl9pZBgBIAEoCUIIukgFcgOwAQEiQwoTR2V0Q3VzdG9tZXJSZXNwb25zZRIsCghjdXN0b21lchgBIAEoCzIaLmJpbGxpbmcuYWRtaW4udjEuQ3VzdG9tZXIidAoaTGlzdEN1c3RvbWVySGlzdG9yeVJlcXVlc3QSHQoJcGFnZV9zaXplGAEgASgFQgq6SAcaBRj0AygAEhwKCnBhZ2VfdG9rZW4YAiABKAlCCLpIBXIDGIAEEhkKB3VzZXJfaWQYAyABKAlCCLpIBXIDsAEBImUKG0xpc3RDdXN0b21lckhpc3RvcnlSZXNwb25zZRItCgZldmVudHMYASADKAsyHS5iaWxsaW5nLnYxLlN1YnNjcmlwdGlvbkV2ZW50EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSKCAQoURXJhc2VDdXN0b21lclJlcXVlc3QSHAoKcmVxdWVzdF9pZBgBIAEoCUIIukgFcgOwAQESGgoGcmVhc29uGAIgASgJQgq6SAdyBRABGIACEhUKDXZhbGlkYXRlX29ubHkYAyABKAgSGQoHdXNlcl9pZBgEIAEoCUIIukgFcgOwAQEidwoVRXJhc2VDdXN0b21lclJlc3BvbnNlEhAKCGNvbnRhY3RzGAEgASgFEhcKD3BheW1lbnRfbWV0aG9kcxgCIAEoBRIQCghyZWNlaXB0cxgDIAEoBRIQCghjb25zZW50cxgEIAEoBRIPCgdub3RpY2VzGAUgASgFKnEKDUN1c3RvbWVyT3JkZXISHgoaQ1VTVE9NRVJfT1JERVJfVU5TUEVDSUZJRUQQABIfChtDVVNUT01FUl9PUkRFUl9ORVdFU1RfRklSU1QQARIfChtDVVNUT01FUl9PUkRFUl9PTERFU1RfRklSU1QQAiqxAgoMQWNjZXNzUmVhc29uEh0KGUFDQ0VTU19SRUFTT05fVU5TUEVDSUZJRUQQABIWChJBQ0NFU1NfUkVBU09OX1BBSUQQARIXChNBQ0NFU1NfUkVBU09OX1RSSUFMEAISFwoTQUNDRVNTX1JFQVNPTl9HUkFDRRADEh8KG0FDQ0VTU19SRUFTT05fQ09NUExJTUVOVEFSWRAEEiIKHkFDQ0VTU19SRUFTT05fRU5EU19XSVRIX1BFUklPRBAFEh4KGkFDQ0VTU19SRUFTT05fTk9UX1BBSURfWUVUEAYSHAoYQUNDRVNTX1JFQVNPTl9HUkFDRV9PVkVSEAcSFwoTQUNDRVNTX1JFQVNPTl9FTkRFRBAIEhwKGEFDQ0VTU19SRUFTT05fTEVBU0VfT1ZFUhAJMtMDChRDdXN0b21lckFkbWluU2VydmljZRJrCg1MaXN0Q3VzdG9tZXJzEiYuYmlsbGluZy5hZG1pbi52MS5MaXN0Q3VzdG9tZXJzUmVxdWVzdBonLmJpbGxpbmcuYWRtaW4udjEuTGlzdEN1c3RvbWVyc1Jlc3BvbnNlIgmQAgGKtRgCIAESZQoLR2V0Q3VzdG9tZXISJC5iaWxsaW5nLmFkbWluLnYxLkdldEN1c3RvbWVyUmVxdWVzdBolLmJpbGxpbmcuYWRtaW4udjEuR2V0Q3VzdG9tZXJSZXNwb25zZSIJkAIBirUYAiABEn0KE0xpc3RDdXN0b21lckhpc3RvcnkSLC5iaWxsaW5nLmFkbWluLnYxLkxpc3RDdXN0b21lckhpc3RvcnlSZXF1ZXN0Gi0uYmlsbGluZy5hZG1pbi52MS5MaXN0Q3VzdG9tZXJIaXN0b3J5UmVzcG9uc2UiCZACAYq1GAIgARJoCg1FcmFzZUN1c3RvbWVyEiYuYmlsbGluZy5hZG1pbi52MS5FcmFzZUN1c3RvbWVyUmVxdWVzdBonLmJpbGxpbmcuYWRtaW4udjEuRXJhc2VDdXN0b21lclJlc3BvbnNlIgaKtRgCIANiBnByb3RvMw", [file_billing_options_v1_access, file_billing_v1_money, file_billing_v1_payment, file_billing_v1_subscription, file_buf_validate_validate, file_google_protobuf_timestamp]);
 
 /**
  * The newest subscription of one product line, as an answer on the telephone.
@@ -436,6 +436,97 @@ export const ListCustomerHistoryResponseSchema: GenMessage<ListCustomerHistoryRe
   messageDesc(file_billing_admin_v1_customer_admin_service, 9);
 
 /**
+ * Whom to forget.
+ *
+ * @generated from message billing.admin.v1.EraseCustomerRequest
+ */
+export type EraseCustomerRequest = Message<"billing.admin.v1.EraseCustomerRequest"> & {
+  /**
+   * A UUID of the caller's choosing; the same id gives the same answer and has one effect.
+   *
+   * @generated from field: string request_id = 1;
+   */
+  requestId: string;
+
+  /**
+   * Why, in the operator's words, without names: it goes into the audit log, which is never erased.
+   *
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+
+  /**
+   * Answer what the call would do, by the same code, and do nothing.
+   *
+   * @generated from field: bool validate_only = 3;
+   */
+  validateOnly: boolean;
+
+  /**
+   * Auth's user id.
+   *
+   * @generated from field: string user_id = 4;
+   */
+  userId: string;
+};
+
+/**
+ * Describes the message billing.admin.v1.EraseCustomerRequest.
+ * Use `create(EraseCustomerRequestSchema)` to create a new message.
+ */
+export const EraseCustomerRequestSchema: GenMessage<EraseCustomerRequest> = /*@__PURE__*/
+  messageDesc(file_billing_admin_v1_customer_admin_service, 10);
+
+/**
+ * How much was personal.
+ *
+ * @generated from message billing.admin.v1.EraseCustomerResponse
+ */
+export type EraseCustomerResponse = Message<"billing.admin.v1.EraseCustomerResponse"> & {
+  /**
+   * E-mail addresses.
+   *
+   * @generated from field: int32 contacts = 1;
+   */
+  contacts: number;
+
+  /**
+   * Saved payment methods; the payment system is told to forget them, too.
+   *
+   * @generated from field: int32 payment_methods = 2;
+   */
+  paymentMethods: number;
+
+  /**
+   * Receipts that named an address.
+   *
+   * @generated from field: int32 receipts = 3;
+   */
+  receipts: number;
+
+  /**
+   * Consents that named a network address.
+   *
+   * @generated from field: int32 consents = 4;
+   */
+  consents: number;
+
+  /**
+   * Notices of the payment system whose text was removed.
+   *
+   * @generated from field: int32 notices = 5;
+   */
+  notices: number;
+};
+
+/**
+ * Describes the message billing.admin.v1.EraseCustomerResponse.
+ * Use `create(EraseCustomerResponseSchema)` to create a new message.
+ */
+export const EraseCustomerResponseSchema: GenMessage<EraseCustomerResponse> = /*@__PURE__*/
+  messageDesc(file_billing_admin_v1_customer_admin_service, 11);
+
+/**
  * In which order customers come.
  *
  * @generated from enum billing.admin.v1.CustomerOrder
@@ -603,6 +694,18 @@ export const CustomerAdminService: GenService<{
     methodKind: "unary";
     input: typeof ListCustomerHistoryRequestSchema;
     output: typeof ListCustomerHistoryResponseSchema;
+  },
+  /**
+   * Removes what tells who a viewer is, for good: e-mail, cards, addresses. What happened stays, under the user id alone.
+   * Refused while a subscription, payment, refund, receipt, dispute or notice is open; metadata counts what is.
+   * Reasons: CUSTOMER_NOT_FOUND, CUSTOMER_IN_USE.
+   *
+   * @generated from rpc billing.admin.v1.CustomerAdminService.EraseCustomer
+   */
+  eraseCustomer: {
+    methodKind: "unary";
+    input: typeof EraseCustomerRequestSchema;
+    output: typeof EraseCustomerResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_billing_admin_v1_customer_admin_service, 0);

@@ -341,7 +341,7 @@ export type ListAuditEntriesRequest = Message<"billing.admin.v1.ListAuditEntries
   actorId: string;
 
   /**
-   * About this plan, subscription, payment, payment method or notice; all when empty.
+   * About this plan, customer, subscription, payment, payment method or notice; all when empty.
    *
    * @generated from field: string target_id = 4;
    */
