@@ -105,7 +105,7 @@ export const words = {
     'Новые возможности ещё получают: {n}',
   ],
 
-  searchUsers: ['User, subscription or payment id', 'Номер зрителя, подписки или платежа'],
+  searchUsers: ['Id of user, subscription, payment; or e-mail', 'Номер зрителя, подписки, платежа; или e-mail'],
   last4: ['Last 4 digits', 'Последние 4 цифры'],
   paidOn: ['Paid on', 'Дата оплаты'],
   byCard: ['By bank statement', 'По выписке банка'],

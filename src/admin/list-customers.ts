@@ -10,7 +10,7 @@ import { Subscription, type SubscriptionState } from '../subscriptions/subscript
 
 /** Empty and undefined parts match everything. */
 export interface ListCustomersInput extends PageRequest {
-  /** A user, subscription or payment id, ours or the provider's. */
+  /** A user, subscription or payment id, ours or the provider's, or a whole e-mail address. */
   readonly query: string;
   readonly last4: string;
   readonly amount: Money | undefined;
@@ -82,8 +82,10 @@ function conditionsOf(input: ListCustomersInput, timeZone: string): RawBuilder<u
   return found;
 }
 
-/** Whoever a pasted id leads to. */
+/** Whoever a pasted id or address leads to; several viewers may have given one address, and all are meant. */
 function usersOf(query: string): RawBuilder<unknown> {
+  // No id of ours or of a provider's has an @ in it.
+  if (query.includes('@')) return sql`select user_id from customer_contact where lower(email) = lower(${query})`;
   const byProviderId = sql`
     select s.user_id from payment_attempt a join subscription s on s.id = a.subscription_id
     where a.provider_payment_id = ${query}

@@ -71,6 +71,28 @@ test.serial(
   },
 );
 
+test.serial(
+  'a search for an e-mail address finds all who gave it, in any case, and nobody by a part of it',
+  async (t) => {
+    const email = 'Family+Kino@example.com';
+    const [anna, boris] = [randomUUID(), randomUUID()];
+    for (const [sub, given] of [
+      [anna, email],
+      [boris, email.toUpperCase()],
+      [randomUUID(), 'other@example.com'],
+    ] as const) {
+      const token = await world.auth.token({ sub });
+      const asked = { requestId: randomUUID(), priceId: world.prices.basic, email: given };
+      await api.subscriptions.subscribe(asked, { token });
+    }
+    const found = async (query: string) => users(await api.customerAdmin.listCustomers({ query }, support)).toSorted();
+    for (const query of [email, ' family+kino@EXAMPLE.com ']) t.deepEqual(await found(query), [anna, boris].toSorted());
+    for (const query of ['@example.com', 'kino@example.com', 'family%@example.com', 'family_kino@example.com']) {
+      t.deepEqual(await found(query), [], query);
+    }
+  },
+);
+
 test.serial('the registry has who was ever active, in pages that a new customer does not shift', async (t) => {
   const unpaid = randomUUID();
   const token = await world.auth.token({ sub: unpaid });

@@ -4,6 +4,7 @@ import { sql } from 'kysely';
 import { AbsentAttempts } from './migrations/absent-attempts.ts';
 import { Initial } from './migrations/initial.ts';
 import { NoticeLeases } from './migrations/notice-leases.ts';
+import { ContactSearch } from './migrations/contact-search.ts';
 import { Disputes } from './migrations/disputes.ts';
 import { Journal } from './migrations/journal.ts';
 import { Operators } from './migrations/operators.ts';
@@ -50,6 +51,7 @@ export async function openDatabase(options: DatabaseOptions): Promise<MikroORM> 
         { name: '20261124-receipts', class: Receipts },
         { name: '20261124-plan-changes', class: PlanChanges },
         { name: '20261124-price-moves', class: PriceMoves },
+        { name: '20261124-contact-search', class: ContactSearch },
       ],
       snapshot: false,
       tableName: 'migration',
