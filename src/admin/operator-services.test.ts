@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { toBinary } from '@bufbuild/protobuf';
 import test, { type ExecutionContext } from 'ava';
 import {
   AccessReason,
@@ -7,10 +8,15 @@ import {
 import {
   AttemptState,
   DueKind,
+  ResolveUnknownPaymentResponseSchema,
   WebhookEventState,
 } from '@cinema-billing/gen/billing/admin/v1/payment_admin_service_pb.ts';
 import {
+  CancelSubscriptionResponseSchema,
+  ExtendPeriodResponseSchema,
+  GrantSubscriptionResponseSchema,
   RefundChoice,
+  ResumeSubscriptionResponseSchema,
   SubscriptionCommand,
 } from '@cinema-billing/gen/billing/admin/v1/subscription_admin_service_pb.ts';
 import { SubscriptionStatus } from '@cinema-billing/gen/billing/v1/subscription_pb.ts';
@@ -284,19 +290,26 @@ test.serial('a payment explains itself: due, period, attempts with keys, notices
   );
 });
 
-test.serial('an unknown payment is settled by what the payment system says, and by nothing else', async (t) => {
-  const { subscriptionId, userId } = await world.subscriber();
-  const paymentId = await paymentOf(subscriptionId);
-  const resolve = () => api.paymentAdmin.resolveUnknownPayment({ ...head('it hangs'), paymentId }, support);
-  t.is(await refused(t, resolve()), 'FAILED_PRECONDITION PAYMENT_NOT_OPEN');
-  // The service is told to forget what it knew; the payment system has the money.
+/** The service is told to forget what it knew of a payment; the payment system has the money. */
+async function forget(paymentId: string): Promise<void> {
   await world.query(
     `update payment_attempt set state = 'UNKNOWN', settled_at = null,
     next_check_at = business_now() + interval '1 day' where payment_id = $1`,
     [paymentId],
   );
   await world.query(`update payment set status = 'PENDING', settled_at = null where id = $1`, [paymentId]);
-  await world.query(`update subscription set open_payment_id = $1 where id = $2`, [paymentId, subscriptionId]);
+  await world.query(
+    `update subscription s set open_payment_id = p.id from payment p where p.id = $1 and s.id = p.subscription_id`,
+    [paymentId],
+  );
+}
+
+test.serial('an unknown payment is settled by what the payment system says, and by nothing else', async (t) => {
+  const { subscriptionId, userId } = await world.subscriber();
+  const paymentId = await paymentOf(subscriptionId);
+  const resolve = () => api.paymentAdmin.resolveUnknownPayment({ ...head('it hangs'), paymentId }, support);
+  t.is(await refused(t, resolve()), 'FAILED_PRECONDITION PAYMENT_NOT_OPEN');
+  await forget(paymentId);
   const queue = await api.paymentAdmin.listPayments({ attemptState: AttemptState.UNKNOWN }, support);
   t.deepEqual(
     queue.payments.map(({ payment, needsAttention }) => [payment?.id, needsAttention]),
@@ -413,4 +426,124 @@ test.serial('support refunds recent payments only, an admin older ones, too; a r
       ['RetryPayment', 'sasha'],
     ],
   );
+});
+
+test.serial(
+  'a repeat of an operator’s command is answered byte for byte, though the card has changed since',
+  async (t) => {
+    const { subscriptionId } = await world.subscriber();
+    const paymentId = await paymentOf(subscriptionId);
+    await forget(paymentId);
+    const asked = () => ({ ...head(), subscriptionId });
+    const [unknown, gift, days, end, back] = [head(), head(), asked(), asked(), asked()];
+    const userId = randomUUID();
+    const { subscriptionAdmin, paymentAdmin } = api;
+    const calls = [
+      async () =>
+        toBinary(
+          ResolveUnknownPaymentResponseSchema,
+          await paymentAdmin.resolveUnknownPayment({ ...unknown, paymentId }, support),
+        ),
+      async () =>
+        toBinary(
+          GrantSubscriptionResponseSchema,
+          await subscriptionAdmin.grantSubscription({ ...gift, userId, priceId: world.prices.basic, days: 3 }, support),
+        ),
+      async () =>
+        toBinary(ExtendPeriodResponseSchema, await subscriptionAdmin.extendPeriod({ ...days, days: 3 }, support)),
+      async () =>
+        toBinary(
+          CancelSubscriptionResponseSchema,
+          await subscriptionAdmin.cancelSubscription({ ...end, effective: CancelEffective.AT_PERIOD_END }, support),
+        ),
+      async () => toBinary(ResumeSubscriptionResponseSchema, await subscriptionAdmin.resumeSubscription(back, support)),
+    ];
+    const first: Uint8Array[] = [];
+    for (const call of calls) first.push(await call());
+    t.true(Buffer.from(first[2]!).includes('4242'), 'it shows the card');
+    await world.query(
+      `update payment_method set last4 = '0007' where id = (
+    select payment_method_id from subscription where id = $1)`,
+      [subscriptionId],
+    );
+    await world.query(`update payment set created_at = created_at - interval '1 hour' where id = $1`, [paymentId]);
+    for (const [index, call] of calls.entries()) t.deepEqual(await call(), first[index], String(index));
+  },
+);
+
+test.serial(
+  'support gives back with a cancellation only what was paid in the last 60 days, and its preview says so',
+  async (t) => {
+    const old = await world.subscriber();
+    const recent = await world.subscriber();
+    await world.query(
+      `update payment_attempt set settled_at = business_now() - interval '61 days' where subscription_id = $1`,
+      [old.subscriptionId],
+    );
+    const asked = (subscriptionId: string, refund: RefundChoice) => ({
+      ...head('moved away'),
+      subscriptionId,
+      effective: CancelEffective.NOW,
+      refund,
+    });
+    const refunds = async () =>
+      Number(
+        (
+          await row(
+            `select count(*)::int as n from refund r join payment_attempt a on a.id = r.attempt_id
+      where a.subscription_id = $1`,
+            old.subscriptionId,
+          )
+        )['n'],
+      );
+    for (const refund of [RefundChoice.FULL, RefundChoice.PRORATED]) {
+      for (const validateOnly of [true, false]) {
+        const input = { ...asked(old.subscriptionId, refund), validateOnly };
+        t.is(
+          await refused(t, api.subscriptionAdmin.cancelSubscription(input, support)),
+          'PERMISSION_DENIED ROLE_LIMIT_EXCEEDED',
+        );
+      }
+    }
+    t.is(await refunds(), 0);
+    t.is((await row(`select status from subscription where id = $1`, old.subscriptionId))['status'], 'ACTIVE');
+    const given = await api.subscriptionAdmin.cancelSubscription(
+      asked(recent.subscriptionId, RefundChoice.FULL),
+      support,
+    );
+    t.is(given.refund?.amountMinor, 29_900n);
+    const byAdmin = await api.subscriptionAdmin.cancelSubscription(asked(old.subscriptionId, RefundChoice.FULL), admin);
+    t.is(byAdmin.refund?.amountMinor, 29_900n);
+    t.is(await refunds(), 1);
+  },
+);
+
+test.serial('an operator’s entry in the audit log is there exactly when the effect is', async (t) => {
+  const viewer = randomUUID();
+  const token = await world.auth.token({ sub: viewer });
+  const { subscription } = await api.subscriptions.subscribe(
+    { requestId: randomUUID(), priceId: world.prices.basic },
+    { token },
+  );
+  const subscriptionId = subscription!.id;
+  const paid = await world.subscriber();
+  const paymentId = await paymentOf(paid.subscriptionId);
+  await forget(paymentId);
+  // The log can take nothing: then nothing may happen either, but what the killed page's own notice does.
+  await world.query(`alter table audit_entry add constraint shut check (false) not valid`);
+  const end = { ...head('nobody pays'), subscriptionId };
+  const resolve = { ...head('it hangs'), paymentId };
+  try {
+    await t.throwsAsync(api.subscriptionAdmin.cancelSubscription(end, support));
+    await t.throwsAsync(api.paymentAdmin.resolveUnknownPayment(resolve, support));
+  } finally {
+    await world.query(`alter table audit_entry drop constraint shut`);
+  }
+  t.is((await row(`select state from payment_attempt where payment_id = $1`, paymentId))['state'], 'UNKNOWN');
+  await api.subscriptionAdmin.cancelSubscription(end, support);
+  t.true((await api.paymentAdmin.resolveUnknownPayment(resolve, support)).resolved);
+  t.deepEqual(await auditOf(subscriptionId), [
+    { action: 'CancelSubscription', actor_id: 'sasha', reason: 'nobody pays' },
+  ]);
+  t.deepEqual(await auditOf(paymentId), [{ action: 'ResolveUnknownPayment', actor_id: 'sasha', reason: 'it hangs' }]);
 });

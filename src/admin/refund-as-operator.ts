@@ -1,10 +1,10 @@
 import { businessNow } from '../db/clock.ts';
 import type { CallContext } from '../identity/call-context.ts';
+import { requireMayRefund } from '../identity/role-limits.ts';
 import { BillingError } from '../lib/billing-error.ts';
 import type { Money } from '../lib/money.ts';
 import { refundPayment, type RefundClaim } from '../payments/refund-payment.ts';
 import { requirePaymentRecord } from './payment-record.ts';
-import { requireMayRefund } from './role-limits.ts';
 
 /**
  * Gives money back within the operator's limits; undefined for all that is left. Throws ROLE_LIMIT_EXCEEDED,

@@ -1,11 +1,12 @@
 import { recordAudit } from '../audit/record-audit.ts';
 import { businessNow } from '../db/clock.ts';
-import { inTransaction } from '../db/orm.ts';
+import { inTransaction, type EntityManager } from '../db/orm.ts';
 import { answerRequest, beginRequest, releaseRequest, requestKey } from '../identity/once.ts';
 import { BillingError } from '../lib/billing-error.ts';
 import { findOpenAttempt, type AttemptRow } from '../payments/attempt-rows.ts';
 import { callProvider } from '../payments/call-provider.ts';
 import { providerOf, type PaymentsContext } from '../payments/providers.ts';
+import type { SettleResult } from '../subscriptions/decision.ts';
 import { settlePayments } from '../subscriptions/settle-payment.ts';
 import type { SubscriptionsContext } from '../subscriptions/subscription-rows.ts';
 import { requirePaymentRecord, type PaymentRecord } from './payment-record.ts';
@@ -42,22 +43,35 @@ export async function resolveUnknownPayment(
       await answerRequest(tx, key, { resolved: true });
       return { resolved: true };
     }
-    const { payment } = before;
-    const target = { targetKind: 'payment', targetId: payment.id, userId: payment.userId } as const;
-    const state = { attempt_id: open.id, state: open.state };
-    const entry = {
-      action: 'ResolveUnknownPayment',
-      reason: input.reason,
-      before: state,
-      after: { asked: open.provider },
-    };
-    await recordAudit(ctx, tx, { ...target, ...entry }, await businessNow(tx));
     return open;
   });
   if ('resolved' in attempt) return answer(ctx, input.paymentId, attempt.resolved);
   try {
-    const resolved = await askAndSettle(ctx, attempt);
-    await inTransaction(ctx.em, (tx) => answerRequest(tx, key, { resolved }));
+    const audit = async (tx: EntityManager, resolved: boolean) => {
+      const { id, userId } = before.payment;
+      await recordAudit(
+        ctx,
+        tx,
+        {
+          action: 'ResolveUnknownPayment',
+          targetKind: 'payment',
+          targetId: id,
+          userId,
+          reason: input.reason,
+          before: { attempt_id: attempt.id, state: attempt.state },
+          after: { asked: attempt.provider, resolved },
+        },
+        await businessNow(tx),
+      );
+    };
+    const result = await askAndSettle(ctx, attempt, (tx) => audit(tx, true));
+    const settledHere = result === 'settled' || result === 'surplus';
+    const resolved = settledHere || result === 'already settled';
+    await inTransaction(ctx.em, async (tx) => {
+      // Nothing came of it, or somebody else was faster: that it was asked is worth an entry, too.
+      if (!settledHere) await audit(tx, resolved);
+      await answerRequest(tx, key, { resolved });
+    });
     return await answer(ctx, input.paymentId, resolved);
   } catch (error) {
     await releaseRequest(ctx, key);
@@ -66,16 +80,20 @@ export async function resolveUnknownPayment(
 }
 
 /** The provider's answer about a payment that it has; one that it does not have proves nothing by itself. */
-async function askAndSettle(ctx: Context, attempt: AttemptRow): Promise<boolean> {
+async function askAndSettle(
+  ctx: Context,
+  attempt: AttemptRow,
+  alsoInTx: (tx: EntityManager) => Promise<void>,
+): Promise<SettleResult> {
   const outcome = await callProvider(async () => {
     const query = { providerPaymentId: attempt.providerPaymentId ?? undefined, reference: attempt.id };
     const found = await providerOf(ctx, attempt).lookUp(query);
     if (!found) throw new Error('the provider does not have it');
     return found;
   });
-  if (outcome.kind === 'unknown' || outcome.kind === 'not executed' || outcome.kind === 'refused') return false;
-  const [result] = await settlePayments(ctx, [{ attemptId: attempt.id, outcome }]);
-  return result === 'settled' || result === 'already settled' || result === 'surplus';
+  if (outcome.kind === 'unknown' || outcome.kind === 'not executed' || outcome.kind === 'refused') return 'open';
+  const [result] = await settlePayments(ctx, [{ attemptId: attempt.id, outcome, alsoInTx }]);
+  return result!;
 }
 
 async function requireOpen(ctx: Context, paymentId: string): Promise<void> {

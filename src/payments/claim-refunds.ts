@@ -1,4 +1,5 @@
 import { sql } from 'kysely';
+import { instantFromRow } from '../db/instant-type.ts';
 import type { EntityManager } from '../db/orm.ts';
 import { appendFacts } from '../ledger/append-facts.ts';
 import { BillingError } from '../lib/billing-error.ts';
@@ -12,6 +13,8 @@ export interface Refundable {
   readonly attemptId: string;
   readonly paymentId: string;
   readonly left: Money;
+  /** When it was paid. */
+  readonly paidAt: Temporal.Instant;
 }
 
 /**
@@ -92,8 +95,8 @@ export async function lockRefundable(tx: EntityManager, paymentId: string): Prom
   }
   const paid = rows.find(({ state, surplus }) => state === 'SUCCEEDED' && !surplus);
   if (!paid) throw nothingToRefund();
-  const { rows: sums } = await sql<{ currency_code: string; left: string }>`
-    select a.currency_code, a.amount_minor - coalesce(sum(r.amount_minor), 0) - (
+  const { rows: sums } = await sql<{ currency_code: string; left: string; paid_at: string }>`
+    select a.currency_code, a.settled_at as paid_at, a.amount_minor - coalesce(sum(r.amount_minor), 0) - (
         select coalesce(sum(d.amount_minor), 0) from dispute d where d.attempt_id = a.id and d.state = 'LOST') as left
     from payment_attempt a
       left join refund r on r.attempt_id = a.id and r.state <> 'FAILED' and r.provider_payment_id = a.provider_payment_id
@@ -101,7 +104,7 @@ export async function lockRefundable(tx: EntityManager, paymentId: string): Prom
   `.execute(db);
   const left = { currencyCode: sums[0]!.currency_code, amountMinor: BigInt(sums[0]!.left) };
   if (left.amountMinor <= 0n) throw nothingToRefund();
-  return { attemptId: paid.id, paymentId, left };
+  return { attemptId: paid.id, paymentId, left, paidAt: instantFromRow(sums[0]!.paid_at) };
 }
 
 /** Writes down that money goes back; the caller holds the lock of `lockRefundable` and took no more than is left. */

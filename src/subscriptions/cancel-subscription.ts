@@ -1,7 +1,9 @@
+import { sql } from 'kysely';
 import { businessNow } from '../db/clock.ts';
 import { inTransaction, type EntityManager } from '../db/orm.ts';
 import type { Money } from '../lib/money.ts';
 import { answerRequest, beginRequest, releaseRequest, requestKey } from '../identity/once.ts';
+import { requireMayRefund } from '../identity/role-limits.ts';
 import { voidUnsentPayments } from '../payments/attempt-rows.ts';
 import { claimRefund } from '../payments/claim-refunds.ts';
 import type { PaymentsContext } from '../payments/providers.ts';
@@ -36,7 +38,7 @@ export interface Cancellation {
 /**
  * T4, T16, T17, T20: cancels at the end of the paid period or now, the latter with what goes back of the money. A renewal that is written down but not sent yet is
  * voided in the same transaction: no charge follows a committed cancel. One that was sent is followed to its end.
- * Throws SUBSCRIPTION_NOT_FOUND, ILLEGAL_TRANSITION; for an unpaid one also PROVIDER_UNAVAILABLE, PAYMENT_IN_PROGRESS.
+ * Throws SUBSCRIPTION_NOT_FOUND, ILLEGAL_TRANSITION, ROLE_LIMIT_EXCEEDED; for an unpaid one also PROVIDER_UNAVAILABLE, PAYMENT_IN_PROGRESS.
  */
 export async function cancelSubscription(
   ctx: SubscriptionsContext & PaymentsContext,
@@ -70,7 +72,9 @@ export async function cancelSubscription(
       }
       begun = true;
       // Not in a transaction: the page is killed at the payment system. Money that came just before makes it active.
-      await endCheckout(ctx, input.subscriptionId, reasonOf(ctx, input));
+      await endCheckout(ctx, input.subscriptionId, reasonOf(ctx, input), (tx, change, now) =>
+        auditChange(ctx, tx, 'CancelSubscription', change, now),
+      );
     }
     throw new Error('an unpaid subscription outlived the end of its checkout');
   } catch (error) {
@@ -105,23 +109,32 @@ async function cancelInTx(
   const now = await businessNow(tx);
   const change = cancel(state, asked.effective, reasonOf(ctx, asked), now);
   const back = change.after.endedAt === null ? undefined : await refundOfCancellation(tx, state, asked.refund, now);
+  // What the plan gives back to anybody who leaves, every role may give.
+  const chosen = asked.refund === 'policy' ? [] : (back?.parts ?? []);
+  for (const { paidAt } of chosen) requireMayRefund(ctx.actor, paidAt, now);
   const voided = await voidUnsentPayments(tx, [state.id], now);
   const { openPaymentId } = change.after;
   const after =
     openPaymentId !== null && voided.has(openPaymentId) ? { ...change.after, openPaymentId: null } : change.after;
   await storeChanges(ctx, tx, [{ ...change, after }], now);
   await auditChange(ctx, tx, 'CancelSubscription', { ...change, after }, now);
-  for (const part of back?.parts ?? []) await claimRefund(tx, { ...part, reason: 'CANCELED' }, now);
+  for (const { attemptId, amount } of back?.parts ?? []) {
+    await claimRefund(tx, { attemptId, amount, reason: 'CANCELED' }, now);
+  }
   return { subscription: after, refund: back?.amount };
 }
 
-/** The end itself is in the history with its actor; it came with the checkout's end, which waits for the provider. */
+/** The end itself wrote the entry, unless the notice of the killed page was faster and ended the subscription first. */
 async function auditUnpaid(
   ctx: SubscriptionsContext,
   tx: EntityManager,
   state: SubscriptionState,
   input: CancelSubscriptionInput,
 ): Promise<void> {
+  const { rows } = await sql`
+    select from audit_entry where target_kind = 'subscription' and target_id = ${state.id} and action = 'CancelSubscription'
+  `.execute(tx.getKysely());
+  if (rows.length > 0) return;
   const before: SubscriptionState = { ...state, status: 'INCOMPLETE' };
   const change = { before, after: state, reason: reasonOf(ctx, input) };
   await auditChange(ctx, tx, 'CancelSubscription', change, await businessNow(tx));

@@ -13,7 +13,11 @@ export type RefundChoice = 'policy' | 'none' | 'prorated' | 'full';
 export interface CancellationRefund {
   readonly amount: Money;
   /** Of which charges: after an upgrade there are several, and the last one gives back first. */
-  readonly parts: readonly { readonly attemptId: string; readonly amount: Money }[];
+  readonly parts: readonly {
+    readonly attemptId: string;
+    readonly amount: Money;
+    readonly paidAt: Temporal.Instant;
+  }[];
 }
 
 /**
@@ -42,9 +46,9 @@ export async function refundOfCancellation(
   const wanted = effective === 'full' ? paidForPeriod(state, span) : unusedValue(state, span, now);
   const parts: CancellationRefund['parts'][number][] = [];
   let rest = wanted;
-  for (const { attemptId, left } of charges) {
+  for (const { attemptId, left, paidAt } of charges) {
     const amountMinor = left.amountMinor < rest ? left.amountMinor : rest;
-    if (amountMinor > 0n) parts.push({ attemptId, amount: { ...left, amountMinor } });
+    if (amountMinor > 0n) parts.push({ attemptId, amount: { ...left, amountMinor }, paidAt });
     rest -= amountMinor;
   }
   return parts.length > 0 ? { amount: { ...state.amount, amountMinor: wanted - rest }, parts } : undefined;

@@ -1,3 +1,4 @@
+import type { EntityManager } from '../db/orm.ts';
 import type { Money } from '../lib/money.ts';
 import type { AttemptRow, AttemptUpdate } from '../payments/attempt-rows.ts';
 import type { CallOutcome } from '../payments/call-provider.ts';
@@ -10,6 +11,8 @@ export interface Settlement {
   readonly outcome: CallOutcome;
   /** For the history when a checkout ended without money. */
   readonly reason?: string;
+  /** What is written in the transaction of the effect, if this settlement has one: an operator's entry in the audit log. */
+  readonly alsoInTx?: (tx: EntityManager, decision: Decision, now: Temporal.Instant) => Promise<void>;
 }
 
 /**

@@ -81,9 +81,16 @@ async function settleBatch(ctx: SubscriptionsContext, settlements: readonly Sett
       now,
     );
     await appendFacts(tx, chargedFacts(decisions, attempts), now);
+    for (const [index, { alsoInTx }] of settlements.entries()) {
+      if (hasEffect(decisions[index]!)) await alsoInTx?.(tx, decisions[index]!, now);
+    }
     failPoint('settle.before-commit');
     return decisions.map(({ result }) => result);
   });
+}
+
+function hasEffect({ result }: Decision): boolean {
+  return result === 'settled' || result === 'surplus';
 }
 
 /** What a later settlement of the same attempt in the same batch has to know. */

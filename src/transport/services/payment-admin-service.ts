@@ -2,6 +2,7 @@ import {
   AttemptState as ProtoAttemptState,
   DisputeState as ProtoDisputeState,
   DueKind,
+  ResolveUnknownPaymentResponseSchema,
   WebhookEventState as ProtoEventState,
   type PaymentAdminService,
 } from '@cinema-billing/gen/billing/admin/v1/payment_admin_service_pb.ts';
@@ -18,6 +19,7 @@ import { toAdminPaymentMessage, toDisputeMessage, toWebhookEventMessage } from '
 import { enumName } from '../messages/enum-name.ts';
 import { presentTimestamps } from '../messages/instant.ts';
 import { toSubscriptionEventMessage, toSubscriptionMessage } from '../messages/subscription.ts';
+import { repeatableAnswer } from '../repeatable-answer.ts';
 import type { ServiceImpl } from '../router.ts';
 
 /** Money: what was taken, why, and what needs a person. */
@@ -66,8 +68,10 @@ export function paymentAdminService(
     },
     async resolveUnknownPayment(call, { requestId, reason, validateOnly, paymentId }) {
       const input = { requestId, reason, validateOnly, paymentId: paymentId.toLowerCase() };
-      const { record, resolved } = await resolveUnknownPayment(contextOf(call), input);
-      return { payment: toAdminPaymentMessage(record), resolved };
+      const ctx = contextOf(call);
+      const { record, resolved } = await resolveUnknownPayment(ctx, input);
+      const answer = { payment: toAdminPaymentMessage(record), resolved };
+      return repeatableAnswer(ctx, ResolveUnknownPaymentResponseSchema, input, answer);
     },
     async listDisputes(call, { pageSize, pageToken, state, userId }) {
       const { items, nextPageToken } = await listDisputes(contextOf(call), {

@@ -1,7 +1,15 @@
-import type { SubscriptionAdminService } from '@cinema-billing/gen/billing/admin/v1/subscription_admin_service_pb.ts';
+import {
+  CancelSubscriptionResponseSchema,
+  ChangePlanResponseSchema,
+  ExtendPeriodResponseSchema,
+  GrantSubscriptionResponseSchema,
+  ResumeSubscriptionResponseSchema,
+  RetryPaymentResponseSchema,
+  type SubscriptionAdminService,
+} from '@cinema-billing/gen/billing/admin/v1/subscription_admin_service_pb.ts';
 import { CancelEffective } from '@cinema-billing/gen/billing/v1/subscription_service_pb.ts';
 import { listAllSubscriptions } from '../../admin/list-all-subscriptions.ts';
-import { requireMayGive } from '../../admin/role-limits.ts';
+import { requireMayGive } from '../../identity/role-limits.ts';
 import { withMethods } from '../../admin/subscription-record.ts';
 import { cancelSubscription, previewCancellation } from '../../subscriptions/cancel-subscription.ts';
 import { changePlan, previewPlanChange } from '../../subscriptions/change-plan.ts';
@@ -21,6 +29,7 @@ import {
 } from '../messages/admin-subscription.ts';
 import { fromTimestamp } from '../messages/instant.ts';
 import { toPlanChangeMessage, toPlanChangeResult } from '../messages/plan-change.ts';
+import { repeatableAnswer } from '../repeatable-answer.ts';
 import type { ServiceImpl } from '../router.ts';
 
 /** Subscriptions of all viewers. */
@@ -50,7 +59,9 @@ export function subscriptionAdminService(
       requireMayGive(call.actor, days);
       const target = { userId: userId.toLowerCase(), priceId: priceId.toLowerCase() };
       const input = { requestId, reason, validateOnly, days, ...target };
-      return { subscription: await messageOf(call, await grantSubscription(contextOf(call), input)) };
+      const ctx = contextOf(call);
+      const subscription = await messageOf(call, await grantSubscription(ctx, input));
+      return repeatableAnswer(ctx, GrantSubscriptionResponseSchema, input, { subscription });
     },
     async cancelSubscription(call, request) {
       const { requestId, reason, validateOnly, effective, refund: choice } = request;
@@ -64,20 +75,27 @@ export function subscriptionAdminService(
       const { subscription, refund } = validateOnly
         ? await previewCancellation(ctx, input)
         : await cancelSubscription(ctx, { requestId, ...input });
-      return { subscription: await messageOf(call, subscription), ...(refund && { refund }) };
+      const answer = { subscription: await messageOf(call, subscription), ...(refund && { refund }) };
+      return repeatableAnswer(ctx, CancelSubscriptionResponseSchema, request, answer);
     },
     async resumeSubscription(call, { requestId, reason, validateOnly, subscriptionId }) {
       const input = { requestId, reason, validateOnly, subscriptionId: subscriptionId.toLowerCase() };
-      return { subscription: await messageOf(call, await resumeSubscription(contextOf(call), input)) };
+      const ctx = contextOf(call);
+      const subscription = await messageOf(call, await resumeSubscription(ctx, input));
+      return repeatableAnswer(ctx, ResumeSubscriptionResponseSchema, input, { subscription });
     },
     async extendPeriod(call, { requestId, reason, validateOnly, subscriptionId, days }) {
       requireMayGive(call.actor, days);
       const input = { requestId, reason, validateOnly, days, subscriptionId: subscriptionId.toLowerCase() };
-      return { subscription: await messageOf(call, await extendPeriod(contextOf(call), input)) };
+      const ctx = contextOf(call);
+      const subscription = await messageOf(call, await extendPeriod(ctx, input));
+      return repeatableAnswer(ctx, ExtendPeriodResponseSchema, input, { subscription });
     },
     async retryPayment(call, { requestId, reason, validateOnly, subscriptionId }) {
       const input = { requestId, reason, validateOnly, subscriptionId: subscriptionId.toLowerCase() };
-      return { subscription: await messageOf(call, await retryPayment(contextOf(call), input)) };
+      const ctx = contextOf(call);
+      const subscription = await messageOf(call, await retryPayment(ctx, input));
+      return repeatableAnswer(ctx, RetryPaymentResponseSchema, input, { subscription });
     },
     async changePlan(call, { requestId, reason, validateOnly, subscriptionId, priceId, prorationAt }) {
       const input = {
@@ -91,7 +109,8 @@ export function subscriptionAdminService(
         return { subscription: await messageOf(call, subscription), change: toPlanChangeMessage(quote) };
       }
       const result = await changePlan(ctx, { requestId, reason, ...input });
-      return { subscription: await messageOf(call, result.subscription), ...toPlanChangeResult(result) };
+      const answer = { subscription: await messageOf(call, result.subscription), ...toPlanChangeResult(result) };
+      return repeatableAnswer(ctx, ChangePlanResponseSchema, { requestId, validateOnly }, answer);
     },
     async detachPaymentMethod(call, { requestId, reason, validateOnly, paymentMethodId }) {
       const input = { requestId, reason, validateOnly, paymentMethodId: paymentMethodId.toLowerCase() };

@@ -1,4 +1,4 @@
-import type { Actor } from '../identity/actor.ts';
+import type { Actor } from './actor.ts';
 import { BillingError } from '../lib/billing-error.ts';
 
 /** What support staff may do without an admin. */
