@@ -99,6 +99,24 @@ test.serial(
   },
 );
 
+test.serial(
+  'the address in a viewer’s token is kept until the viewer gives another one, and never over one',
+  async (t) => {
+    const sub = randomUUID();
+    const found = async (query: string) => users(await api.customerAdmin.listCustomers({ query }, support));
+    const subscribe = async (claimed: string, email: string) => {
+      const token = await world.auth.token({ sub, email: claimed });
+      await api.subscriptions.subscribe({ requestId: randomUUID(), priceId: world.prices.basic, email }, { token });
+    };
+    await subscribe('claimed@cinema.test', '');
+    t.deepEqual(await found('claimed@cinema.test'), [sub]);
+    await subscribe('claimed@cinema.test', 'given@cinema.test');
+    await subscribe('claimed@cinema.test', '');
+    t.deepEqual(await found('claimed@cinema.test'), []);
+    t.deepEqual(await found('given@cinema.test'), [sub]);
+  },
+);
+
 test.serial('the registry has who was ever active, in pages that a new customer does not shift', async (t) => {
   const unpaid = randomUUID();
   const token = await world.auth.token({ sub: unpaid });

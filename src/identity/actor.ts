@@ -3,7 +3,8 @@ export type OperatorRole = 'read_only' | 'support' | 'admin';
 
 /** Who acts. `id` is a user id (UUID) for customers, a name for everything else. */
 export type Actor =
-  | { readonly kind: 'customer'; readonly id: string }
+  /** `email` where the token names one. */
+  | { readonly kind: 'customer'; readonly id: string; readonly email?: string }
   | { readonly kind: 'operator'; readonly id: string; readonly role: OperatorRole }
   | { readonly kind: 'service'; readonly id: string; readonly scopes: readonly string[] }
   | { readonly kind: 'provider'; readonly id: string }

@@ -6,6 +6,8 @@ const nameForm = /^[!-~]{1,128}$/;
 /** RFC 6749, section 3.3. */
 const scopeForm = /^[!#-[\]-~]{1,128}$/;
 const scopesMax = 64;
+/** As in Subscribe's own field. */
+const emailForm = /^[^@\s]{1,64}@[^@\s]{1,189}$/;
 
 const operatorRoles: ReadonlySet<unknown> = new Set<OperatorRole>(['read_only', 'support', 'admin']);
 
@@ -23,7 +25,13 @@ export function readActor(claims: Readonly<Record<string, unknown>>): Actor {
   if (isOperator) return { kind: 'operator', id: readName(sub), role: readRole(claims['role']) };
   if (isService) return { kind: 'service', id: readName(sub), scopes: readScopes(claims['scope']) };
   if (!uuidForm.test(sub)) throw new Error('sub is not a UUID');
-  return { kind: 'customer', id: sub.toLowerCase() };
+  const email = readEmail(claims);
+  return { kind: 'customer', id: sub.toLowerCase(), ...(email !== undefined && { email }) };
+}
+
+/** An address is a convenience: one that does not look like one, or that Auth has not verified, is as good as none. */
+function readEmail({ email, email_verified: isVerified }: Readonly<Record<string, unknown>>): string | undefined {
+  return typeof email === 'string' && emailForm.test(email) && isVerified !== false ? email : undefined;
 }
 
 function readName(sub: string): string {

@@ -155,6 +155,20 @@ test('reads a customer from a token with neither role nor scope', async (t) => {
   t.deepEqual(await verifier.verify(good), { kind: 'customer', id: viewer });
 });
 
+test('reads a viewer’s address, unless Auth says that it is not verified; nonsense is as good as none', async (t) => {
+  const named = { kind: 'customer', id: viewer, email: 'anna@cinema.test' };
+  const email = 'anna@cinema.test';
+  t.deepEqual(await verifier.verify(auth.token({ claims: { sub: viewer, email } })), named);
+  t.deepEqual(await verifier.verify(auth.token({ claims: { sub: viewer, email, email_verified: true } })), named);
+  const nonsense = [5, '', 'anna', 'a@b@c', 'an na@cinema.test', `${'a'.repeat(65)}@cinema.test`, { email }];
+  for (const claims of [{ email, email_verified: false }, ...nonsense.map((one) => ({ email: one }))]) {
+    t.deepEqual(await verifier.verify(auth.token({ claims: { sub: viewer, ...claims } })), {
+      kind: 'customer',
+      id: viewer,
+    });
+  }
+});
+
 test('writes a customer id in lower case', async (t) => {
   t.deepEqual(await verifier.verify(auth.token({ sub: viewer.toUpperCase() })), { kind: 'customer', id: viewer });
 });

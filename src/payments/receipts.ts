@@ -20,6 +20,18 @@ export async function keepContact(
   `.execute(tx.getKysely());
 }
 
+/** Keeps an address that nobody gave for receipts, where none is known: the viewer's own choice stays. */
+export async function keepFirstContact(
+  tx: EntityManager,
+  contact: { userId: string; email: string },
+  now: Temporal.Instant,
+): Promise<void> {
+  await sql`
+    insert into customer_contact (user_id, email, updated_at) values (${contact.userId}, ${contact.email}, ${now.toString()})
+    on conflict do nothing
+  `.execute(tx.getKysely());
+}
+
 /** Where the law wants a receipt, nothing is sold to whom it cannot be sent. Throws CONTACT_REQUIRED. */
 export async function requireContact(tx: EntityManager, provider: PaymentProvider, userId: string): Promise<void> {
   if (provider.capabilities.fiscalizes === undefined) return;

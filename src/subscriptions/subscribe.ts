@@ -11,7 +11,7 @@ import { idempotencyKey, Payment, PaymentAttempt } from '../payments/payment.ts'
 import type { PaymentProvider } from '../payments/provider.ts';
 import { providerForCurrency, type PaymentsContext } from '../payments/providers.ts';
 import { keepConsent, type Consent } from '../payments/keep-consent.ts';
-import { keepContact, requireContact } from '../payments/receipts.ts';
+import { keepContact, keepFirstContact, requireContact } from '../payments/receipts.ts';
 import { openPage, storePage, subscriptionChanged } from './checkout-page.ts';
 import { endCheckout } from './end-checkout.ts';
 import { snapshot, type SubscriptionsContext } from './subscription-rows.ts';
@@ -30,7 +30,7 @@ export interface SubscribeInput {
   returnUrl: string;
   /** Begin with the plan's trial: the page only saves the method. */
   withTrial: boolean;
-  /** Where receipts go; empty to keep what is known. */
+  /** Where receipts go; empty to keep what is known, or else to take the address that the viewer's token names. */
   email: string;
   /** To recurring payments; undefined where nobody told us. */
   consent?: Consent | undefined;
@@ -105,6 +105,9 @@ async function claimCheckout(ctx: SubscribeContext, tx: EntityManager, input: Su
   const price = await priceOnSale(tx, input.priceId);
   const provider = providerForCurrency(ctx, price.currencyCode);
   if (input.email !== '') await keepContact(tx, input, now);
+  else if (ctx.actor.kind === 'customer' && ctx.actor.email !== undefined) {
+    await keepFirstContact(tx, { userId: input.userId, email: ctx.actor.email }, now);
+  }
   await requireContact(tx, provider, input.userId);
   const { productLine, trialDays } = price.plan;
   const { userId } = input;

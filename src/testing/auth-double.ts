@@ -19,7 +19,7 @@ export interface TestAuthDouble {
   /** What it wrote to stderr so far, one entry a line. */
   readonly log: readonly string[];
   /** A token: a viewer's, or an operator's with `role`, or a service's with `scope`. */
-  token(request: { sub: string; role?: string; scope?: string; expiresInS?: number }): Promise<string>;
+  token(request: { sub: string; role?: string; scope?: string; email?: string; expiresInS?: number }): Promise<string>;
   check(token: string): Promise<TokenState>;
   user(userId: string): Promise<UserRights>;
   /** Every user that billing told of, in id order. */

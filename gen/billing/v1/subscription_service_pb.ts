@@ -395,7 +395,8 @@ export type SubscribeRequest = Message<"billing.v1.SubscribeRequest"> & {
   withTrial: boolean;
 
   /**
-   * Where receipts go; without it, to where they went before.
+   * Where receipts go; without it, to where they went before, or else to the address in the viewer's token (`email`,
+   * unless `email_verified` is false).
    *
    * @generated from field: string email = 10;
    */

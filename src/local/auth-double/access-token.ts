@@ -14,6 +14,8 @@ export interface TokenRequest {
   readonly sub: string;
   /** Makes an operator's token. */
   readonly role?: string;
+  /** A viewer's address, as claimed. */
+  readonly email?: string;
   /** Makes a service's token: scopes separated by single blanks. */
   readonly scope?: string;
   /** Seconds, 1 to `lifetimeMaxS`; 15 minutes when left out. */
@@ -60,6 +62,7 @@ export function issueToken(store: AuthStore, key: SigningKey, request: TokenRequ
       exp: expiresAtS,
       ...(request.role !== undefined && { role: request.role }),
       ...(request.scope !== undefined && { scope: request.scope }),
+      ...(request.email !== undefined && { email: request.email }),
       ...(rights && { features: rights.features }),
     };
     return { token: encode(key, claims), expires_at: new Date(expiresAtS * 1_000).toISOString() };

@@ -112,7 +112,7 @@ function listUsers(store: AuthStore, query: URLSearchParams): object {
 }
 
 function readTokenRequest(body: Record<string, unknown>): TokenRequest {
-  const { sub, role, scope, expires_in_s: lifetimeS } = body;
+  const { sub, role, scope, email, expires_in_s: lifetimeS } = body;
   const isViewer = role === undefined && scope === undefined;
   if (typeof sub !== 'string' || !(isViewer ? uuid : name).test(sub)) {
     throw new BadRequest(isViewer ? 'sub is not a UUID in lower case' : 'sub is not a name');
@@ -124,6 +124,9 @@ function readTokenRequest(body: Record<string, unknown>): TokenRequest {
   if (scope !== undefined && (typeof scope !== 'string' || !scopes.test(scope))) {
     throw new BadRequest('scope is not a list of scopes separated by single blanks');
   }
+  if (email !== undefined && (!isViewer || typeof email !== 'string')) {
+    throw new BadRequest("email is not a viewer's address");
+  }
   if (lifetimeS !== undefined && (!isWhole(lifetimeS) || lifetimeS < 1 || lifetimeS > lifetimeMaxS)) {
     throw new BadRequest(`expires_in_s is not a whole number from 1 to ${lifetimeMaxS}`);
   }
@@ -131,6 +134,7 @@ function readTokenRequest(body: Record<string, unknown>): TokenRequest {
     sub,
     ...(role !== undefined && { role }),
     ...(scope !== undefined && { scope }),
+    ...(email !== undefined && { email }),
     ...(lifetimeS !== undefined && { lifetimeS }),
   };
 }
