@@ -51,6 +51,7 @@ PlanAdminService/DeletePlan                       401    403   403     403     4
 CustomerAdminService/ListCustomers                401    403   403     403     403   403   403    in        in      in    in
 CustomerAdminService/GetCustomer                  401    403   403     403     403   403   403    in        in      in    404
 CustomerAdminService/ListCustomerHistory          401    403   403     403     403   403   403    in        in      in    404
+CustomerAdminService/ExportCustomers              401    403   403     403     403   403   403    in        in      in    in
 CustomerAdminService/EraseCustomer                401    403   403     403     403   403   403    403       403     state 404
 SubscriptionAdminService/ListSubscriptions        401    403   403     403     403   403   403    in        in      in    in
 SubscriptionAdminService/GetSubscription          401    403   403     403     403   403   403    in        in      in    404
@@ -150,6 +151,7 @@ const requests: Record<string, (subject: Subject) => Record<string, unknown>> = 
   'CustomerAdminService/ListCustomers': ({ userId }) => ({ query: userId }),
   'CustomerAdminService/GetCustomer': ({ userId }) => ({ userId }),
   'CustomerAdminService/ListCustomerHistory': ({ userId }) => ({ userId }),
+  'CustomerAdminService/ExportCustomers': ({ userId }) => ({ search: { query: userId } }),
   'CustomerAdminService/EraseCustomer': ({ userId }) => ({ ...change(), userId }),
   'SubscriptionAdminService/ListSubscriptions': ({ userId }) => ({ userId }),
   'SubscriptionAdminService/GetSubscription': ({ subscriptionId }) => ({ subscriptionId }),

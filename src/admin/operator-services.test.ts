@@ -136,6 +136,36 @@ test.serial('the registry has who was ever active, in pages that a new customer 
   t.is(await refused(t, other), 'INVALID_ARGUMENT PAGE_TOKEN_INVALID');
 });
 
+test.serial('the exported file has everybody whom the search finds, each once, in parts of 500 lines', async (t) => {
+  // More than one part, of viewers who never paid.
+  await world.query(`insert into customer (user_id, created_at)
+    select gen_random_uuid(), timestamptz '2020-01-01' + i * interval '1 minute' from generate_series(1, 700) i`);
+  const parts: string[] = [];
+  let pageToken = '';
+  do {
+    const search = { includeNeverActive: true, pageToken };
+    const part = await api.customerAdmin.exportCustomers({ search }, support);
+    parts.push(part.csv);
+    pageToken = part.nextPageToken;
+  } while (pageToken !== '');
+  t.true(parts.length >= 2);
+  const [header, ...lines] = parts.join('').trimEnd().split('\r\n');
+  t.is(header, 'user_id,created_at,plan_code,status,currency,amount_minor,subscriptions');
+  const known = await world.query(`select user_id from customer`);
+  t.deepEqual(
+    lines.map((line) => line.split(',')[0]).toSorted(),
+    known.map((one) => String(one['user_id'])).toSorted(),
+  );
+  const viewer = await world.subscriber();
+  const one = await api.customerAdmin.exportCustomers({ search: { query: viewer.userId } }, support);
+  t.regex(one.csv.split('\r\n')[1]!, new RegExp(`^${viewer.userId},2027-[^,]+Z,basic,ACTIVE,RUB,29900,1$`));
+  t.is(
+    await refused(t, api.customerAdmin.exportCustomers({ search: { pageToken: 'x' } }, support)),
+    'INVALID_ARGUMENT PAGE_TOKEN_INVALID',
+  );
+  await world.query(`delete from customer where created_at < timestamptz '2021-01-01'`);
+});
+
 test.serial('a customer’s page says until when there is access and why, and what is charged next', async (t) => {
   const { userId, subscriptionId } = await world.subscriber();
   const read = async () => (await api.customerAdmin.getCustomer({ userId }, support)).customer!;

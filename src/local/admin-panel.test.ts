@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
+import { Client } from 'pg';
 import type { Browser } from 'playwright-core';
 import { PaymentAdminService } from '@cinema-billing/gen/billing/admin/v1/payment_admin_service_pb.ts';
 import { PlanAdminService } from '@cinema-billing/gen/billing/admin/v1/plan_admin_service_pb.ts';
@@ -34,6 +35,16 @@ test.after.always(async () => {
 async function tokenOf(request: object): Promise<string> {
   const response = await fetch(`${system.authUrl}/tokens`, { method: 'POST', body: JSON.stringify(request) });
   return ((await response.json()) as { token: string }).token;
+}
+
+async function query(text: string, values: unknown[] = []): Promise<Record<string, unknown>[]> {
+  const client = new Client({ connectionString: system.databaseUrl });
+  await client.connect();
+  try {
+    return (await client.query(text, values)).rows as Record<string, unknown>[];
+  } finally {
+    await client.end();
+  }
 }
 
 async function plansByGrpc() {
@@ -121,10 +132,10 @@ test.serial(
   async (t) => {
     const panel = await signIn(browser, system.httpUrl, 'sofia');
     await panel.open('/users');
-    await panel.fill(/^User, subscription/, monthly);
+    await panel.fill(/^Id of user/, monthly);
     await panel.page.getByText(ending).waitFor({ state: 'detached' });
     await panel.page.getByText(monthly).waitFor();
-    await panel.fill(/^User, subscription/, '');
+    await panel.fill(/^Id of user/, '');
     await panel.press('By bank statement');
     await panel.fill('Last 4 digits', '4242');
     await panel.fill('Amount, RUB', '599');
@@ -213,6 +224,32 @@ test.serial(
     await panel.close();
   },
 );
+
+test.serial('the CSV has everybody whom the search finds, not only the page that is shown', async (t) => {
+  const strangers = 120;
+  await query(
+    `insert into customer (user_id, created_at)
+     select gen_random_uuid(), timestamptz '2020-01-01' + i * interval '1 minute' from generate_series(1, $1::int) i`,
+    [strangers],
+  );
+  const panel = await signIn(browser, system.httpUrl, 'anna');
+  await panel.open('/users');
+  const listed = panel.page.waitForResponse((response) => response.url().endsWith('/ListCustomers'));
+  await panel.page.getByLabel('Never paid too').check();
+  await listed;
+  const [saved] = await Promise.all([panel.page.waitForEvent('download'), panel.press('CSV of all')]);
+  const lines = readFileSync(await saved.path(), 'utf8')
+    .trimEnd()
+    .split('\r\n')
+    .slice(1);
+  const known = await query(`select user_id from customer`);
+  t.true(lines.length > strangers);
+  t.deepEqual(
+    lines.map((line) => line.split(',')[0]!).toSorted(),
+    known.map((one) => String(one['user_id'])).toSorted(),
+  );
+  await query(`delete from customer where created_at < timestamptz '2021-01-01'`);
+});
 
 test.serial('a role sees everything and can press only what it may', async (t) => {
   const reader = await signIn(browser, system.httpUrl, 'viktor');

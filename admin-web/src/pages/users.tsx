@@ -1,7 +1,8 @@
 import { useState } from 'react';
 import { Button, Checkbox, Collapse, Group, Select, SimpleGrid, TextInput } from '@mantine/core';
 import { useDebouncedValue } from '@mantine/hooks';
-import { useInfiniteQuery } from '@connectrpc/connect-query';
+import { callUnaryMethod, useInfiniteQuery, useTransport } from '@connectrpc/connect-query';
+import { useMutation } from '@tanstack/react-query';
 import {
   CustomerAdminService,
   CustomerOrder,
@@ -10,7 +11,7 @@ import {
 import { SubscriptionStatus } from '@cinema-billing/gen/billing/v1/subscription_pb.ts';
 import { Link } from 'wouter';
 import { parseAmount } from '../format.ts';
-import { csvOf, saveFile } from '../csv.ts';
+import { saveFile } from '../save-file.ts';
 import { priceText, StatusTag } from '../parts/labels.tsx';
 import { byPageToken, MoreButton } from '../parts/pages-of.tsx';
 import { Empty, Loaded, PageHead } from '../parts/states.tsx';
@@ -18,6 +19,8 @@ import { useSettings } from '../settings.tsx';
 import type { Word } from '../texts.ts';
 
 const typingPauseMs = 250;
+/** Of 500 lines each: a million viewers, some 100 MB. */
+const partsMax = 2_000;
 const statuses = [
   SubscriptionStatus.ACTIVE,
   SubscriptionStatus.TRIALING,
@@ -67,18 +70,7 @@ export default function Users() {
   const customers = query.data?.pages.flatMap((page) => page.customers) ?? [];
   return (
     <>
-      <PageHead
-        title={t('users')}
-        aside={
-          <Button
-            variant="default"
-            disabled={customers.length === 0}
-            onClick={() => saveFile('users.csv', usersCsv(customers))}
-          >
-            {t('csv')}
-          </Button>
-        }
-      />
+      <PageHead title={t('users')} aside={<ExportButton filters={settled} disabled={customers.length === 0} />} />
       <FilterBar filters={filters} change={change} />
       <Loaded query={query}>
         {() => (
@@ -89,6 +81,36 @@ export default function Users() {
         )}
       </Loaded>
     </>
+  );
+}
+
+/** The file of all that the search finds, however many pages the list shows. */
+function ExportButton({ filters, disabled }: { filters: Filters; disabled: boolean }) {
+  const { t } = useSettings();
+  const transport = useTransport();
+  const download = useMutation({
+    mutationFn: async () => {
+      const parts: string[] = [];
+      let pageToken = '';
+      do {
+        const search = { ...requestOf(filters), pageToken };
+        const answer = await callUnaryMethod(transport, CustomerAdminService.method.exportCustomers, { search });
+        parts.push(answer.csv);
+        pageToken = answer.nextPageToken;
+      } while (pageToken !== '' && parts.length < partsMax);
+      saveFile('users.csv', parts.join(''));
+    },
+  });
+  return (
+    <Button
+      variant="default"
+      color={download.isError ? 'red' : undefined}
+      disabled={disabled}
+      loading={download.isPending}
+      onClick={() => download.mutate()}
+    >
+      {t(download.isError ? 'csvFailed' : 'csv')}
+    </Button>
   );
 }
 
@@ -200,21 +222,4 @@ function UserRows({ customers }: { readonly customers: readonly CustomerSummary[
       </tbody>
     </table>
   );
-}
-
-const statusNames = new Map<number | undefined, string>(
-  Object.entries(SubscriptionStatus).map(([name, status]) => [status, name]),
-);
-
-function usersCsv(customers: readonly CustomerSummary[]): string {
-  const head = ['user_id', 'plan_code', 'status', 'currency', 'amount_minor', 'subscriptions'];
-  const rows = customers.map(({ userId, subscription, subscriptionCount }) => [
-    userId,
-    subscription?.planCode ?? '',
-    statusNames.get(subscription?.status) ?? '',
-    subscription?.price?.amount?.currencyCode ?? '',
-    String(subscription?.price?.amount?.amountMinor ?? ''),
-    String(subscriptionCount),
-  ]);
-  return csvOf([head, ...rows]);
 }

@@ -1,14 +1,17 @@
-import type { MessageInitShape } from '@bufbuild/protobuf';
+import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import {
   AccessReason,
   CustomerOrder,
+  ListCustomersRequestSchema,
   type CustomerAdminService,
+  type ListCustomersRequest,
   type ProductLineAccessSchema,
 } from '@cinema-billing/gen/billing/admin/v1/customer_admin_service_pb.ts';
 import { eraseCustomer } from '../../admin/erase-customer.ts';
+import { exportCustomers } from '../../admin/export-customers.ts';
 import { getCustomer, type ProductLineAccess } from '../../admin/get-customer.ts';
 import { listCustomerHistory } from '../../admin/list-customer-history.ts';
-import { listCustomers } from '../../admin/list-customers.ts';
+import { listCustomers, type ListCustomersInput } from '../../admin/list-customers.ts';
 import type { SubscriptionsContext } from '../../subscriptions/subscription-rows.ts';
 import type { Call } from '../call.ts';
 import { fromSubscriptionStatus } from '../messages/admin-subscription.ts';
@@ -23,19 +26,7 @@ export function customerAdminService(
 ): ServiceImpl<typeof CustomerAdminService> {
   return {
     async listCustomers(call, request) {
-      const { pageSize, pageToken, query, card, planCode, includeNeverActive, order } = request;
-      const { items, nextPageToken } = await listCustomers(contextOf(call), {
-        pageSize,
-        pageToken,
-        query: query.trim(),
-        planCode,
-        includeNeverActive,
-        last4: card?.last4 ?? '',
-        amount: card?.amount,
-        paidOn: card?.paidOn ?? '',
-        status: fromSubscriptionStatus(request.status),
-        oldestFirst: order === CustomerOrder.OLDEST_FIRST,
-      });
+      const { items, nextPageToken } = await listCustomers(contextOf(call), fromSearch(request));
       const customers = items.map(({ userId, createdAt, newest, subscriptions }) => ({
         userId,
         createdAt: toTimestamp(createdAt),
@@ -43,6 +34,9 @@ export function customerAdminService(
         subscriptionCount: BigInt(subscriptions),
       }));
       return { customers, nextPageToken };
+    },
+    exportCustomers(call, { search }) {
+      return exportCustomers(contextOf(call), fromSearch(search ?? create(ListCustomersRequestSchema)));
     },
     async getCustomer(call, { userId }) {
       const customer = await getCustomer(contextOf(call), { userId: userId.toLowerCase() });
@@ -68,6 +62,22 @@ export function customerAdminService(
     eraseCustomer(call, { requestId, reason, validateOnly, userId }) {
       return eraseCustomer(contextOf(call), { requestId, reason, validateOnly, userId: userId.toLowerCase() });
     },
+  };
+}
+
+function fromSearch(request: ListCustomersRequest): ListCustomersInput {
+  const { pageSize, pageToken, query, card, planCode, includeNeverActive, order } = request;
+  return {
+    pageSize,
+    pageToken,
+    query: query.trim(),
+    planCode,
+    includeNeverActive,
+    last4: card?.last4 ?? '',
+    amount: card?.amount,
+    paidOn: card?.paidOn ?? '',
+    status: fromSubscriptionStatus(request.status),
+    oldestFirst: order === CustomerOrder.OLDEST_FIRST,
   };
 }
 

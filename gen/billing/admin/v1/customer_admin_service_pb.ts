@@ -20,7 +20,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file billing/admin/v1/customer_admin_service.proto.
  */
 export const file_billing_admin_v1_customer_admin_service: GenFile = /*@__PURE__*/
-  fileDesc("Ci1iaWxsaW5nL2FkbWluL3YxL2N1c3RvbWVyX2FkbWluX3NlcnZpY2UucHJvdG8SEGJpbGxpbmcuYWRtaW4udjEi5QIKEVByb2R1Y3RMaW5lQWNjZXNzEhQKDHByb2R1Y3RfbGluZRgBIAEoCRISCgpoYXNfYWNjZXNzGAIgASgIEjAKDGFjY2Vzc191bnRpbBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoGcmVhc29uGAQgASgOMh4uYmlsbGluZy5hZG1pbi52MS5BY2Nlc3NSZWFzb24SLgoMc3Vic2NyaXB0aW9uGAUgASgLMhguYmlsbGluZy52MS5TdWJzY3JpcHRpb24SLQoSbmV4dF9jaGFyZ2VfYW1vdW50GAYgASgLMhEuYmlsbGluZy52MS5Nb25leRIyCg5uZXh0X2NoYXJnZV9hdBgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMQoOcGF5bWVudF9tZXRob2QYCCABKAsyGS5iaWxsaW5nLnYxLlBheW1lbnRNZXRob2QingEKD0N1c3RvbWVyU3VtbWFyeRIPCgd1c2VyX2lkGAEgASgJEi4KCmNyZWF0ZWRfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KDHN1YnNjcmlwdGlvbhgDIAEoCzIYLmJpbGxpbmcudjEuU3Vic2NyaXB0aW9uEhoKEnN1YnNjcmlwdGlvbl9jb3VudBgEIAEoAyKdAgoIQ3VzdG9tZXISDwoHdXNlcl9pZBgBIAEoCRIuCgpjcmVhdGVkX2F0GAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIzCgZhY2Nlc3MYAyADKAsyIy5iaWxsaW5nLmFkbWluLnYxLlByb2R1Y3RMaW5lQWNjZXNzEi8KDXN1YnNjcmlwdGlvbnMYBCADKAsyGC5iaWxsaW5nLnYxLlN1YnNjcmlwdGlvbhIyCg9wYXltZW50X21ldGhvZHMYBSADKAsyGS5iaWxsaW5nLnYxLlBheW1lbnRNZXRob2QSGwoTZW50aXRsZW1lbnRfdmVyc2lvbhgGIAEoBBIZChFwdWJsaXNoZWRfdmVyc2lvbhgHIAEoBCLgAgoUTGlzdEN1c3RvbWVyc1JlcXVlc3QSHQoJcGFnZV9zaXplGAEgASgFQgq6SAcaBRj0AygAEhwKCnBhZ2VfdG9rZW4YAiABKAlCCLpIBXIDGIAEEhcKBXF1ZXJ5GAMgASgJQgi6SAVyAxj+ARIqCgRjYXJkGAQgASgLMhwuYmlsbGluZy5hZG1pbi52MS5DYXJkU2VhcmNoEjgKBnN0YXR1cxgFIAEoDjIeLmJpbGxpbmcudjEuU3Vic2NyaXB0aW9uU3RhdHVzQgi6SAWCAQIQARI0CglwbGFuX2NvZGUYBiABKAlCIbpIHnIcMhpeKFthLXpdW2EtejAtOV8tXXswLDYzfSk/JBIcChRpbmNsdWRlX25ldmVyX2FjdGl2ZRgHIAEoCBI4CgVvcmRlchgIIAEoDjIfLmJpbGxpbmcuYWRtaW4udjEuQ3VzdG9tZXJPcmRlckIIukgFggECEAEijQEKCkNhcmRTZWFyY2gSIwoFbGFzdDQYASABKAlCFLpIEXIPMg1eKFswLTldezR9KT8kEiEKBmFtb3VudBgCIAEoCzIRLmJpbGxpbmcudjEuTW9uZXkSNwoHcGFpZF9vbhgDIAEoCUImukgjciEyH14oWzAtOV17NH0tWzAtOV17Mn0tWzAtOV17Mn0pPyQiZgoVTGlzdEN1c3RvbWVyc1Jlc3BvbnNlEjQKCWN1c3RvbWVycxgBIAMoCzIhLmJpbGxpbmcuYWRtaW4udjEuQ3VzdG9tZXJTdW1tYXJ5EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSIvChJHZXRDdXN0b21lclJlcXVlc3QSGQoHdXNlcl9pZBgBIAEoCUIIukgFcgOwAQEiQwoTR2V0Q3VzdG9tZXJSZXNwb25zZRIsCghjdXN0b21lchgBIAEoCzIaLmJpbGxpbmcuYWRtaW4udjEuQ3VzdG9tZXIidAoaTGlzdEN1c3RvbWVySGlzdG9yeVJlcXVlc3QSHQoJcGFnZV9zaXplGAEgASgFQgq6SAcaBRj0AygAEhwKCnBhZ2VfdG9rZW4YAiABKAlCCLpIBXIDGIAEEhkKB3VzZXJfaWQYAyABKAlCCLpIBXIDsAEBImUKG0xpc3RDdXN0b21lckhpc3RvcnlSZXNwb25zZRItCgZldmVudHMYASADKAsyHS5iaWxsaW5nLnYxLlN1YnNjcmlwdGlvbkV2ZW50EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSKCAQoURXJhc2VDdXN0b21lclJlcXVlc3QSHAoKcmVxdWVzdF9pZBgBIAEoCUIIukgFcgOwAQESGgoGcmVhc29uGAIgASgJQgq6SAdyBRABGIACEhUKDXZhbGlkYXRlX29ubHkYAyABKAgSGQoHdXNlcl9pZBgEIAEoCUIIukgFcgOwAQEidwoVRXJhc2VDdXN0b21lclJlc3BvbnNlEhAKCGNvbnRhY3RzGAEgASgFEhcKD3BheW1lbnRfbWV0aG9kcxgCIAEoBRIQCghyZWNlaXB0cxgDIAEoBRIQCghjb25zZW50cxgEIAEoBRIPCgdub3RpY2VzGAUgASgFKnEKDUN1c3RvbWVyT3JkZXISHgoaQ1VTVE9NRVJfT1JERVJfVU5TUEVDSUZJRUQQABIfChtDVVNUT01FUl9PUkRFUl9ORVdFU1RfRklSU1QQARIfChtDVVNUT01FUl9PUkRFUl9PTERFU1RfRklSU1QQAiqxAgoMQWNjZXNzUmVhc29uEh0KGUFDQ0VTU19SRUFTT05fVU5TUEVDSUZJRUQQABIWChJBQ0NFU1NfUkVBU09OX1BBSUQQARIXChNBQ0NFU1NfUkVBU09OX1RSSUFMEAISFwoTQUNDRVNTX1JFQVNPTl9HUkFDRRADEh8KG0FDQ0VTU19SRUFTT05fQ09NUExJTUVOVEFSWRAEEiIKHkFDQ0VTU19SRUFTT05fRU5EU19XSVRIX1BFUklPRBAFEh4KGkFDQ0VTU19SRUFTT05fTk9UX1BBSURfWUVUEAYSHAoYQUNDRVNTX1JFQVNPTl9HUkFDRV9PVkVSEAcSFwoTQUNDRVNTX1JFQVNPTl9FTkRFRBAIEhwKGEFDQ0VTU19SRUFTT05fTEVBU0VfT1ZFUhAJMtMDChRDdXN0b21lckFkbWluU2VydmljZRJrCg1MaXN0Q3VzdG9tZXJzEiYuYmlsbGluZy5hZG1pbi52MS5MaXN0Q3VzdG9tZXJzUmVxdWVzdBonLmJpbGxpbmcuYWRtaW4udjEuTGlzdEN1c3RvbWVyc1Jlc3BvbnNlIgmQAgGKtRgCIAESZQoLR2V0Q3VzdG9tZXISJC5iaWxsaW5nLmFkbWluLnYxLkdldEN1c3RvbWVyUmVxdWVzdBolLmJpbGxpbmcuYWRtaW4udjEuR2V0Q3VzdG9tZXJSZXNwb25zZSIJkAIBirUYAiABEn0KE0xpc3RDdXN0b21lckhpc3RvcnkSLC5iaWxsaW5nLmFkbWluLnYxLkxpc3RDdXN0b21lckhpc3RvcnlSZXF1ZXN0Gi0uYmlsbGluZy5hZG1pbi52MS5MaXN0Q3VzdG9tZXJIaXN0b3J5UmVzcG9uc2UiCZACAYq1GAIgARJoCg1FcmFzZUN1c3RvbWVyEiYuYmlsbGluZy5hZG1pbi52MS5FcmFzZUN1c3RvbWVyUmVxdWVzdBonLmJpbGxpbmcuYWRtaW4udjEuRXJhc2VDdXN0b21lclJlc3BvbnNlIgaKtRgCIANiBnByb3RvMw", [file_billing_options_v1_access, file_billing_v1_money, file_billing_v1_payment, file_billing_v1_subscription, file_buf_validate_validate, file_google_protobuf_timestamp]);
+  fileDesc("Ci1iaWxsaW5nL2FkbWluL3YxL2N1c3RvbWVyX2FkbWluX3NlcnZpY2UucHJvdG8SEGJpbGxpbmcuYWRtaW4udjEi5QIKEVByb2R1Y3RMaW5lQWNjZXNzEhQKDHByb2R1Y3RfbGluZRgBIAEoCRISCgpoYXNfYWNjZXNzGAIgASgIEjAKDGFjY2Vzc191bnRpbBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoGcmVhc29uGAQgASgOMh4uYmlsbGluZy5hZG1pbi52MS5BY2Nlc3NSZWFzb24SLgoMc3Vic2NyaXB0aW9uGAUgASgLMhguYmlsbGluZy52MS5TdWJzY3JpcHRpb24SLQoSbmV4dF9jaGFyZ2VfYW1vdW50GAYgASgLMhEuYmlsbGluZy52MS5Nb25leRIyCg5uZXh0X2NoYXJnZV9hdBgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMQoOcGF5bWVudF9tZXRob2QYCCABKAsyGS5iaWxsaW5nLnYxLlBheW1lbnRNZXRob2QingEKD0N1c3RvbWVyU3VtbWFyeRIPCgd1c2VyX2lkGAEgASgJEi4KCmNyZWF0ZWRfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KDHN1YnNjcmlwdGlvbhgDIAEoCzIYLmJpbGxpbmcudjEuU3Vic2NyaXB0aW9uEhoKEnN1YnNjcmlwdGlvbl9jb3VudBgEIAEoAyKdAgoIQ3VzdG9tZXISDwoHdXNlcl9pZBgBIAEoCRIuCgpjcmVhdGVkX2F0GAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIzCgZhY2Nlc3MYAyADKAsyIy5iaWxsaW5nLmFkbWluLnYxLlByb2R1Y3RMaW5lQWNjZXNzEi8KDXN1YnNjcmlwdGlvbnMYBCADKAsyGC5iaWxsaW5nLnYxLlN1YnNjcmlwdGlvbhIyCg9wYXltZW50X21ldGhvZHMYBSADKAsyGS5iaWxsaW5nLnYxLlBheW1lbnRNZXRob2QSGwoTZW50aXRsZW1lbnRfdmVyc2lvbhgGIAEoBBIZChFwdWJsaXNoZWRfdmVyc2lvbhgHIAEoBCLgAgoUTGlzdEN1c3RvbWVyc1JlcXVlc3QSHQoJcGFnZV9zaXplGAEgASgFQgq6SAcaBRj0AygAEhwKCnBhZ2VfdG9rZW4YAiABKAlCCLpIBXIDGIAEEhcKBXF1ZXJ5GAMgASgJQgi6SAVyAxj+ARIqCgRjYXJkGAQgASgLMhwuYmlsbGluZy5hZG1pbi52MS5DYXJkU2VhcmNoEjgKBnN0YXR1cxgFIAEoDjIeLmJpbGxpbmcudjEuU3Vic2NyaXB0aW9uU3RhdHVzQgi6SAWCAQIQARI0CglwbGFuX2NvZGUYBiABKAlCIbpIHnIcMhpeKFthLXpdW2EtejAtOV8tXXswLDYzfSk/JBIcChRpbmNsdWRlX25ldmVyX2FjdGl2ZRgHIAEoCBI4CgVvcmRlchgIIAEoDjIfLmJpbGxpbmcuYWRtaW4udjEuQ3VzdG9tZXJPcmRlckIIukgFggECEAEijQEKCkNhcmRTZWFyY2gSIwoFbGFzdDQYASABKAlCFLpIEXIPMg1eKFswLTldezR9KT8kEiEKBmFtb3VudBgCIAEoCzIRLmJpbGxpbmcudjEuTW9uZXkSNwoHcGFpZF9vbhgDIAEoCUImukgjciEyH14oWzAtOV17NH0tWzAtOV17Mn0tWzAtOV17Mn0pPyQiZgoVTGlzdEN1c3RvbWVyc1Jlc3BvbnNlEjQKCWN1c3RvbWVycxgBIAMoCzIhLmJpbGxpbmcuYWRtaW4udjEuQ3VzdG9tZXJTdW1tYXJ5EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJQChZFeHBvcnRDdXN0b21lcnNSZXF1ZXN0EjYKBnNlYXJjaBgBIAEoCzImLmJpbGxpbmcuYWRtaW4udjEuTGlzdEN1c3RvbWVyc1JlcXVlc3QiPwoXRXhwb3J0Q3VzdG9tZXJzUmVzcG9uc2USCwoDY3N2GAEgASgJEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSIvChJHZXRDdXN0b21lclJlcXVlc3QSGQoHdXNlcl9pZBgBIAEoCUIIukgFcgOwAQEiQwoTR2V0Q3VzdG9tZXJSZXNwb25zZRIsCghjdXN0b21lchgBIAEoCzIaLmJpbGxpbmcuYWRtaW4udjEuQ3VzdG9tZXIidAoaTGlzdEN1c3RvbWVySGlzdG9yeVJlcXVlc3QSHQoJcGFnZV9zaXplGAEgASgFQgq6SAcaBRj0AygAEhwKCnBhZ2VfdG9rZW4YAiABKAlCCLpIBXIDGIAEEhkKB3VzZXJfaWQYAyABKAlCCLpIBXIDsAEBImUKG0xpc3RDdXN0b21lckhpc3RvcnlSZXNwb25zZRItCgZldmVudHMYASADKAsyHS5iaWxsaW5nLnYxLlN1YnNjcmlwdGlvbkV2ZW50EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSKCAQoURXJhc2VDdXN0b21lclJlcXVlc3QSHAoKcmVxdWVzdF9pZBgBIAEoCUIIukgFcgOwAQESGgoGcmVhc29uGAIgASgJQgq6SAdyBRABGIACEhUKDXZhbGlkYXRlX29ubHkYAyABKAgSGQoHdXNlcl9pZBgEIAEoCUIIukgFcgOwAQEidwoVRXJhc2VDdXN0b21lclJlc3BvbnNlEhAKCGNvbnRhY3RzGAEgASgFEhcKD3BheW1lbnRfbWV0aG9kcxgCIAEoBRIQCghyZWNlaXB0cxgDIAEoBRIQCghjb25zZW50cxgEIAEoBRIPCgdub3RpY2VzGAUgASgFKnEKDUN1c3RvbWVyT3JkZXISHgoaQ1VTVE9NRVJfT1JERVJfVU5TUEVDSUZJRUQQABIfChtDVVNUT01FUl9PUkRFUl9ORVdFU1RfRklSU1QQARIfChtDVVNUT01FUl9PUkRFUl9PTERFU1RfRklSU1QQAiqxAgoMQWNjZXNzUmVhc29uEh0KGUFDQ0VTU19SRUFTT05fVU5TUEVDSUZJRUQQABIWChJBQ0NFU1NfUkVBU09OX1BBSUQQARIXChNBQ0NFU1NfUkVBU09OX1RSSUFMEAISFwoTQUNDRVNTX1JFQVNPTl9HUkFDRRADEh8KG0FDQ0VTU19SRUFTT05fQ09NUExJTUVOVEFSWRAEEiIKHkFDQ0VTU19SRUFTT05fRU5EU19XSVRIX1BFUklPRBAFEh4KGkFDQ0VTU19SRUFTT05fTk9UX1BBSURfWUVUEAYSHAoYQUNDRVNTX1JFQVNPTl9HUkFDRV9PVkVSEAcSFwoTQUNDRVNTX1JFQVNPTl9FTkRFRBAIEhwKGEFDQ0VTU19SRUFTT05fTEVBU0VfT1ZFUhAJMsYEChRDdXN0b21lckFkbWluU2VydmljZRJrCg1MaXN0Q3VzdG9tZXJzEiYuYmlsbGluZy5hZG1pbi52MS5MaXN0Q3VzdG9tZXJzUmVxdWVzdBonLmJpbGxpbmcuYWRtaW4udjEuTGlzdEN1c3RvbWVyc1Jlc3BvbnNlIgmQAgGKtRgCIAESZQoLR2V0Q3VzdG9tZXISJC5iaWxsaW5nLmFkbWluLnYxLkdldEN1c3RvbWVyUmVxdWVzdBolLmJpbGxpbmcuYWRtaW4udjEuR2V0Q3VzdG9tZXJSZXNwb25zZSIJkAIBirUYAiABEn0KE0xpc3RDdXN0b21lckhpc3RvcnkSLC5iaWxsaW5nLmFkbWluLnYxLkxpc3RDdXN0b21lckhpc3RvcnlSZXF1ZXN0Gi0uYmlsbGluZy5hZG1pbi52MS5MaXN0Q3VzdG9tZXJIaXN0b3J5UmVzcG9uc2UiCZACAYq1GAIgARJxCg9FeHBvcnRDdXN0b21lcnMSKC5iaWxsaW5nLmFkbWluLnYxLkV4cG9ydEN1c3RvbWVyc1JlcXVlc3QaKS5iaWxsaW5nLmFkbWluLnYxLkV4cG9ydEN1c3RvbWVyc1Jlc3BvbnNlIgmQAgGKtRgCIAESaAoNRXJhc2VDdXN0b21lchImLmJpbGxpbmcuYWRtaW4udjEuRXJhc2VDdXN0b21lclJlcXVlc3QaJy5iaWxsaW5nLmFkbWluLnYxLkVyYXNlQ3VzdG9tZXJSZXNwb25zZSIGirUYAiADYgZwcm90bzM", [file_billing_options_v1_access, file_billing_v1_money, file_billing_v1_payment, file_billing_v1_subscription, file_buf_validate_validate, file_google_protobuf_timestamp]);
 
 /**
  * The newest subscription of one product line, as an answer on the telephone.
@@ -332,6 +332,55 @@ export const ListCustomersResponseSchema: GenMessage<ListCustomersResponse> = /*
   messageDesc(file_billing_admin_v1_customer_admin_service, 5);
 
 /**
+ * Which customers, and which part of the file.
+ *
+ * @generated from message billing.admin.v1.ExportCustomersRequest
+ */
+export type ExportCustomersRequest = Message<"billing.admin.v1.ExportCustomersRequest"> & {
+  /**
+   * The search; its page_token is the one of the part before, its page_size counts for nothing.
+   *
+   * @generated from field: billing.admin.v1.ListCustomersRequest search = 1;
+   */
+  search?: ListCustomersRequest | undefined;
+};
+
+/**
+ * Describes the message billing.admin.v1.ExportCustomersRequest.
+ * Use `create(ExportCustomersRequestSchema)` to create a new message.
+ */
+export const ExportCustomersRequestSchema: GenMessage<ExportCustomersRequest> = /*@__PURE__*/
+  messageDesc(file_billing_admin_v1_customer_admin_service, 6);
+
+/**
+ * A part of the file, at most 500 lines.
+ *
+ * @generated from message billing.admin.v1.ExportCustomersResponse
+ */
+export type ExportCustomersResponse = Message<"billing.admin.v1.ExportCustomersResponse"> & {
+  /**
+   * Lines of RFC 4180 in UTF-8; the first part begins with the head.
+   *
+   * @generated from field: string csv = 1;
+   */
+  csv: string;
+
+  /**
+   * For the next part; empty with the last one.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message billing.admin.v1.ExportCustomersResponse.
+ * Use `create(ExportCustomersResponseSchema)` to create a new message.
+ */
+export const ExportCustomersResponseSchema: GenMessage<ExportCustomersResponse> = /*@__PURE__*/
+  messageDesc(file_billing_admin_v1_customer_admin_service, 7);
+
+/**
  * Which customer.
  *
  * @generated from message billing.admin.v1.GetCustomerRequest
@@ -350,7 +399,7 @@ export type GetCustomerRequest = Message<"billing.admin.v1.GetCustomerRequest"> 
  * Use `create(GetCustomerRequestSchema)` to create a new message.
  */
 export const GetCustomerRequestSchema: GenMessage<GetCustomerRequest> = /*@__PURE__*/
-  messageDesc(file_billing_admin_v1_customer_admin_service, 6);
+  messageDesc(file_billing_admin_v1_customer_admin_service, 8);
 
 /**
  * The customer.
@@ -371,7 +420,7 @@ export type GetCustomerResponse = Message<"billing.admin.v1.GetCustomerResponse"
  * Use `create(GetCustomerResponseSchema)` to create a new message.
  */
 export const GetCustomerResponseSchema: GenMessage<GetCustomerResponse> = /*@__PURE__*/
-  messageDesc(file_billing_admin_v1_customer_admin_service, 7);
+  messageDesc(file_billing_admin_v1_customer_admin_service, 9);
 
 /**
  * Whose history.
@@ -406,7 +455,7 @@ export type ListCustomerHistoryRequest = Message<"billing.admin.v1.ListCustomerH
  * Use `create(ListCustomerHistoryRequestSchema)` to create a new message.
  */
 export const ListCustomerHistoryRequestSchema: GenMessage<ListCustomerHistoryRequest> = /*@__PURE__*/
-  messageDesc(file_billing_admin_v1_customer_admin_service, 8);
+  messageDesc(file_billing_admin_v1_customer_admin_service, 10);
 
 /**
  * One page.
@@ -434,7 +483,7 @@ export type ListCustomerHistoryResponse = Message<"billing.admin.v1.ListCustomer
  * Use `create(ListCustomerHistoryResponseSchema)` to create a new message.
  */
 export const ListCustomerHistoryResponseSchema: GenMessage<ListCustomerHistoryResponse> = /*@__PURE__*/
-  messageDesc(file_billing_admin_v1_customer_admin_service, 9);
+  messageDesc(file_billing_admin_v1_customer_admin_service, 11);
 
 /**
  * Whom to forget.
@@ -476,7 +525,7 @@ export type EraseCustomerRequest = Message<"billing.admin.v1.EraseCustomerReques
  * Use `create(EraseCustomerRequestSchema)` to create a new message.
  */
 export const EraseCustomerRequestSchema: GenMessage<EraseCustomerRequest> = /*@__PURE__*/
-  messageDesc(file_billing_admin_v1_customer_admin_service, 10);
+  messageDesc(file_billing_admin_v1_customer_admin_service, 12);
 
 /**
  * How much was personal.
@@ -525,7 +574,7 @@ export type EraseCustomerResponse = Message<"billing.admin.v1.EraseCustomerRespo
  * Use `create(EraseCustomerResponseSchema)` to create a new message.
  */
 export const EraseCustomerResponseSchema: GenMessage<EraseCustomerResponse> = /*@__PURE__*/
-  messageDesc(file_billing_admin_v1_customer_admin_service, 11);
+  messageDesc(file_billing_admin_v1_customer_admin_service, 13);
 
 /**
  * In which order customers come.
@@ -695,6 +744,17 @@ export const CustomerAdminService: GenService<{
     methodKind: "unary";
     input: typeof ListCustomerHistoryRequestSchema;
     output: typeof ListCustomerHistoryResponseSchema;
+  },
+  /**
+   * All that a search finds as CSV, in parts: put together in their order they are the file. No names, no addresses.
+   * Reasons: PAGE_TOKEN_INVALID.
+   *
+   * @generated from rpc billing.admin.v1.CustomerAdminService.ExportCustomers
+   */
+  exportCustomers: {
+    methodKind: "unary";
+    input: typeof ExportCustomersRequestSchema;
+    output: typeof ExportCustomersResponseSchema;
   },
   /**
    * Removes what tells who a viewer is, for good: e-mail, cards, addresses. What happened stays, under the user id alone.
