@@ -1,0 +1,232 @@
+import test from 'ava';
+import { Client } from 'pg';
+import type { Browser } from 'playwright-core';
+import { AttemptState, PaymentAdminService } from '@cinema-billing/gen/billing/admin/v1/payment_admin_service_pb.ts';
+import { PlanAdminService } from '@cinema-billing/gen/billing/admin/v1/plan_admin_service_pb.ts';
+import { SubscriptionAdminService } from '@cinema-billing/gen/billing/admin/v1/subscription_admin_service_pb.ts';
+import { grpcClient } from '../cli/grpc-client.ts';
+import { startLocalSystem, type LocalSystem } from '../testing/local-system.ts';
+import { openBrowser, seen, signIn, type Panel } from '../testing/panel.ts';
+import { waitUntil } from '../testing/wait-until.ts';
+
+/** Of the demo data: a monthly standard at 599 roubles, a yearly premium that ends, a basic that was cancelled. */
+const [monthly, , canceled] = [1, 2, 3].map((n) => `00000000-0000-4000-8000-00000000000${n}`) as [
+  string,
+  string,
+  string,
+];
+const tabsMax = 80;
+
+/** Runs in the page. */
+const nameOfFocused = `(() => {
+  const { labels, ariaLabel, innerText } = document.activeElement ?? {};
+  return (labels?.[0]?.innerText ?? ariaLabel ?? innerText ?? '').trim();
+})()`;
+
+let system: LocalSystem;
+let browser: Browser;
+let sql: Client;
+let token: string;
+
+test.before(async () => {
+  system = await startLocalSystem();
+  browser = await openBrowser();
+  sql = new Client({ connectionString: system.databaseUrl });
+  await sql.connect();
+  const request = { method: 'POST', body: JSON.stringify({ sub: 'reader', role: 'read_only' }) };
+  token = ((await (await fetch(`${system.authUrl}/tokens`, request)).json()) as { token: string }).token;
+});
+test.after.always(async () => {
+  await sql?.end();
+  await browser?.close();
+  await system?.stop();
+});
+
+async function row(text: string, ...values: unknown[]): Promise<Record<string, unknown>> {
+  return (await sql.query(text, values)).rows[0] as Record<string, unknown>;
+}
+
+async function subscriptionOf(userId: string) {
+  const client = grpcClient(SubscriptionAdminService, system.grpcAddress);
+  try {
+    return (await client.listSubscriptions({ userId }, { token })).subscriptions[0]!;
+  } finally {
+    client.close();
+  }
+}
+
+/** Tabs on until the focus is on what is called so; nothing is clicked. */
+async function tabTo(panel: Panel, name: string | RegExp): Promise<void> {
+  const isIt = (text: string) => (typeof name === 'string' ? text === name : name.test(text));
+  const passed: string[] = [];
+  for (let tabs = 0; tabs < tabsMax; tabs++) {
+    await panel.page.keyboard.press('Tab');
+    const text = await panel.page.evaluate<string>(nameOfFocused);
+    if (isIt(text)) return;
+    passed.push(text);
+  }
+  throw new Error(`${String(name)} is not reached by Tab; passed ${passed.join(' | ')}`);
+}
+
+/** In an open dialog, whose reason has the focus. */
+async function giveReasonByKeyboard(panel: Panel, reason: string, button: string): Promise<void> {
+  const { page } = panel;
+  await page
+    .getByRole('dialog')
+    .getByLabel(/^Reason/)
+    .and(page.locator(':focus'))
+    .waitFor();
+  await page.keyboard.type(reason);
+  await page
+    .getByRole('dialog')
+    .getByRole('button', { name: button, exact: true })
+    .and(page.locator(':enabled'))
+    .waitFor();
+  await tabTo(panel, button);
+  await page.keyboard.press('Enter');
+  await page.getByRole('dialog').waitFor({ state: 'detached' });
+}
+
+test.serial('by keyboard alone, a user is found and cancelled', async (t) => {
+  const panel = await signIn(browser, system.httpUrl, 'sofia');
+  const { page } = panel;
+  await tabTo(panel, 'Users');
+  await page.keyboard.press('Enter');
+  await tabTo(panel, /^Id of user/);
+  await page.keyboard.type(monthly);
+  await page.getByText(canceled).waitFor({ state: 'detached' });
+  await tabTo(panel, monthly);
+  await page.keyboard.press('Enter');
+  await page.getByTestId('access').waitFor();
+  await tabTo(panel, 'Cancel at the end');
+  await page.keyboard.press('Enter');
+  await giveReasonByKeyboard(panel, 'goes abroad', 'Cancel at the end');
+  const { subscription } = await subscriptionOf(monthly);
+  t.true(subscription!.cancelAtPeriodEnd);
+  await tabTo(panel, 'Resume');
+  await page.keyboard.press('Enter');
+  await giveReasonByKeyboard(panel, 'stays', 'Resume');
+  t.false((await subscriptionOf(monthly)).subscription!.cancelAtPeriodEnd);
+  await panel.close();
+});
+
+test.serial('by keyboard alone, a plan is created', async (t) => {
+  const panel = await signIn(browser, system.httpUrl, 'anna');
+  const { page } = panel;
+  await tabTo(panel, 'Plans');
+  await page.keyboard.press('Enter');
+  await tabTo(panel, 'New plan');
+  await page.keyboard.press('Enter');
+  await page.getByRole('dialog').waitFor();
+  const fields = [
+    [/^Code/, 'night'],
+    [/^Name/, 'Night'],
+    [/^Features/, 'catalog.night'],
+    [/^Amount/, '99'],
+    [/^Reason/, 'asked for'],
+  ] as const;
+  for (const [label, text] of fields) {
+    await tabTo(panel, label);
+    await page.keyboard.type(text);
+  }
+  await page.getByRole('dialog').getByRole('button', { name: 'New plan' }).and(page.locator(':enabled')).waitFor();
+  await tabTo(panel, 'New plan');
+  await page.keyboard.press('Enter');
+  await page.waitForURL(/plans\/[0-9a-f-]{36}$/);
+  const client = grpcClient(PlanAdminService, system.grpcAddress);
+  const { plans } = await client.listPlans({}, { token });
+  client.close();
+  const made = plans.map(({ plan }) => plan!).find(({ code }) => code === 'night');
+  t.deepEqual([made?.features, made?.prices[0]?.amount?.amountMinor], [['catalog.night'], 9_900n]);
+  await panel.close();
+});
+
+test.serial('by keyboard alone, an unknown payment is resolved by what the payment system says', async (t) => {
+  const { id: paymentId } = await row(`select id from payment where user_id = $1`, monthly);
+  // The service is told to forget what it knew; the payment system has the money.
+  await sql.query(`update payment_attempt set state = 'UNKNOWN', settled_at = null,
+    next_check_at = business_now() + interval '1 day' where payment_id = '${String(paymentId)}'`);
+  await sql.query(`update payment set status = 'PENDING', settled_at = null where id = '${String(paymentId)}'`);
+  await sql.query(`update subscription set open_payment_id = '${String(paymentId)}' where user_id = '${monthly}'`);
+  const panel = await signIn(browser, system.httpUrl, 'sofia');
+  const { page } = panel;
+  await tabTo(panel, /with an unknown outcome/);
+  await page.keyboard.press('Enter');
+  await page.waitForURL(/queue=unknown/);
+  await page.locator('[aria-busy]').waitFor({ state: 'detached' });
+  await tabTo(panel, /^\d.+20\d\d.+\d\d:\d\d/);
+  await page.keyboard.press('Enter');
+  await page.waitForURL(/payments\/[0-9a-f-]{36}$/);
+  await tabTo(panel, 'Ask the payment system');
+  await page.keyboard.press('Enter');
+  await giveReasonByKeyboard(panel, 'it hangs', 'Ask the payment system');
+  const client = grpcClient(PaymentAdminService, system.grpcAddress);
+  const { payment } = await client.getPayment({ paymentId: String(paymentId) }, { token });
+  client.close();
+  t.deepEqual(
+    payment!.attempts.map(({ state }) => state),
+    [AttemptState.SUCCEEDED],
+  );
+  await panel.close();
+});
+
+test.serial('a notice that was set aside is worked off again', async (t) => {
+  const set = await row(`update webhook_event set state = 'QUARANTINED', note = 'planted', next_try_at = null
+    where (provider, provider_event_id) = (select provider, provider_event_id from webhook_event
+      where state = 'PROCESSED' limit 1) returning provider_event_id as id`);
+  const panel = await signIn(browser, system.httpUrl, 'sofia');
+  await panel.open('/payments?queue=quarantine');
+  await panel.page.getByText('planted').waitFor();
+  await panel.press('Work off again');
+  await panel.confirm('Work off again', 'mended');
+  const state = () => row(`select state from webhook_event where provider_event_id = $1`, set['id']);
+  await waitUntil('it is worked off', async () => (await state())['state'] === 'PROCESSED');
+  t.deepEqual(seen.complaints, []);
+  await panel.close();
+});
+
+test.serial('a plan is given; Auth grants it until the day that was previewed', async (t) => {
+  const panel = await signIn(browser, system.httpUrl, 'sofia');
+  await panel.open(`/users/${canceled}`);
+  await panel.press('Give a plan');
+  await panel.page
+    .getByRole('dialog')
+    .getByLabel(/^Plan and price/)
+    .click();
+  await panel.page.getByRole('option', { name: /^Premium · .+ a month/ }).click();
+  await panel.page.getByText(/The period then ends on/).waitFor();
+  await panel.confirm('Give a plan', 'a present');
+  const { subscription, complimentary } = await subscriptionOf(canceled);
+  t.true(complimentary);
+  const rights = await waitUntil('Auth knows', async () => {
+    const user = (await (await fetch(`${system.authUrl}/users/${canceled}`)).json()) as {
+      features: string[];
+      grants: { access_until: string }[];
+    };
+    return user.features.length > 0 && user;
+  });
+  const end = Number(subscription!.currentPeriodEnd!.seconds);
+  t.is(Math.floor(Date.parse(rights.grants[0]!.access_until) / 1_000), end);
+  const days = (end - Number(subscription!.currentPeriodStart!.seconds)) / 86_400;
+  t.is(days, 7);
+  await panel.close();
+});
+
+test.serial('a removed card is forgotten by the payment system, and access ends with the period', async (t) => {
+  const method = await row(`select provider_method_id as id from payment_method where user_id = $1`, monthly);
+  const panel = await signIn(browser, system.httpUrl, 'sofia');
+  await panel.open(`/users/${monthly}`);
+  await panel.press('Remove the card');
+  await panel.confirm('Remove the card', 'it was stolen');
+  await waitUntil('the payment system forgot it', async () => {
+    const answer = (await system.ledger(`/v1/payment_methods/${String(method['id'])}`)) as { detached?: boolean };
+    return answer.detached;
+  });
+  const left = await row(
+    `select next_charge_at, payment_method_id, status from subscription where user_id = $1`,
+    monthly,
+  );
+  t.deepEqual(left, { next_charge_at: null, payment_method_id: null, status: 'ACTIVE' });
+  t.deepEqual(seen.complaints, []);
+  await panel.close();
+});
