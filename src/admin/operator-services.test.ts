@@ -3,6 +3,7 @@ import { toBinary } from '@bufbuild/protobuf';
 import test, { type ExecutionContext } from 'ava';
 import {
   AccessReason,
+  CustomerOrder,
   type ListCustomersResponse,
 } from '@cinema-billing/gen/billing/admin/v1/customer_admin_service_pb.ts';
 import {
@@ -164,6 +165,43 @@ test.serial('the exported file has everybody whom the search finds, each once, i
     'INVALID_ARGUMENT PAGE_TOKEN_INVALID',
   );
   await world.query(`delete from customer where created_at < timestamptz '2021-01-01'`);
+});
+
+test.serial('the registry shows the newest subscription with the number of all, and who never had one', async (t) => {
+  const [userId, nobody] = [randomUUID(), randomUUID()];
+  await world.query(`insert into customer values ($1, '2020-01-01'), ($2, '2020-01-02')`, [userId, nobody]);
+  const give = async (priceId: string) => {
+    const asked = { ...head(), userId, priceId, days: 3 };
+    const { subscription } = await api.subscriptionAdmin.grantSubscription(asked, support);
+    return subscription!.subscription!.id;
+  };
+  const first = await give(world.prices.premium);
+  const end = { ...head(), subscriptionId: first, effective: CancelEffective.NOW };
+  await api.subscriptionAdmin.cancelSubscription(end, support);
+  await world.advance({ hours: 1 });
+  const second = await give(world.prices.basic);
+  const registered = { includeNeverActive: true, order: CustomerOrder.OLDEST_FIRST, pageSize: 2 };
+  const { customers } = await api.customerAdmin.listCustomers(registered, support);
+  t.deepEqual(
+    customers.map((customer) => [
+      customer.userId,
+      customer.subscriptionCount,
+      customer.subscription?.id,
+      customer.subscription?.planCode,
+      customer.subscription?.price?.amount?.amountMinor,
+      customer.subscription?.status,
+    ]),
+    [
+      [userId, 2n, second, 'basic', 29_900n, SubscriptionStatus.ACTIVE],
+      [nobody, 0n, undefined, undefined, undefined, undefined],
+    ],
+  );
+  const found = async (more: object) =>
+    users(await api.customerAdmin.listCustomers({ query: userId, ...more }, support)).length;
+  t.is(await found({ planCode: 'basic', status: SubscriptionStatus.ACTIVE }), 1);
+  t.is(await found({ planCode: 'premium' }), 0, 'that was an earlier one');
+  t.is(await found({ status: SubscriptionStatus.CANCELED }), 0);
+  await world.query(`delete from customer where user_id = $1`, [nobody]);
 });
 
 test.serial('a customer’s page says until when there is access and why, and what is charged next', async (t) => {

@@ -21,7 +21,8 @@ export interface SubscriptionsContext extends CallContext {
   readonly billingTimeZone: string;
 }
 
-interface SubscriptionRow {
+/** What a statement with `subscriptionColumns` gives for a subscription. */
+export interface SubscriptionRow {
   id: string;
   user_id: string;
   plan_code: string;
@@ -55,6 +56,16 @@ interface SubscriptionRow {
   ended_at: string | null;
   created_at: string;
 }
+
+/** The columns of `SubscriptionRow`, of tables or aliases named `s`, `plan` and `price`. */
+export const subscriptionColumns: RawBuilder<unknown> = sql`
+  s.id, s.user_id, plan.code as plan_code, plan.features, s.product_line, s.price_id,
+  price.amount_minor, price.currency_code, price.interval_unit, price.interval_count,
+  s.billing_time_zone, s.status, s.anchor_at, s.anchor_cycle, s.cycle, s.current_period_start,
+  s.current_period_end, s.payment_method_id, s.open_payment_id, s.cancel_at_period_end, s.renewal_blocked,
+  s.scheduled_price_id, s.announced_price_id, s.announced_price_from, s.complimentary, s.grace_until,
+  s.dunning_ends_at, s.next_charge_at, s.next_transition_at, s.canceled_at, s.ended_at, s.created_at
+`;
 
 /**
  * Locks subscriptions in id order and reads what the rules look at. Everything that decides about a subscription reads
@@ -105,18 +116,14 @@ async function lockSelected(tx: EntityManager, locked: RawBuilder<unknown>): Pro
   // and one whose price has changed meanwhile would be missing.
   const { rows } = await sql<SubscriptionRow>`
     with s as materialized (${locked})
-    select s.id, s.user_id, plan.code as plan_code, plan.features, s.product_line, s.price_id,
-      price.amount_minor, price.currency_code, price.interval_unit, price.interval_count,
-      s.billing_time_zone, s.status, s.anchor_at, s.anchor_cycle, s.cycle, s.current_period_start,
-      s.current_period_end, s.payment_method_id, s.open_payment_id, s.cancel_at_period_end, s.renewal_blocked,
-      s.scheduled_price_id, s.announced_price_id, s.announced_price_from, s.complimentary, s.grace_until,
-      s.dunning_ends_at, s.next_charge_at, s.next_transition_at, s.canceled_at, s.ended_at, s.created_at
+    select ${subscriptionColumns}
     from s join plan on plan.id = s.plan_id join price on price.id = s.price_id
   `.execute(tx.getKysely());
   return new Map(rows.map((row) => [row.id, stateFromRow(row)]));
 }
 
-function stateFromRow(row: SubscriptionRow): SubscriptionState {
+/** The state that the row has. */
+export function stateFromRow(row: SubscriptionRow): SubscriptionState {
   return {
     id: row.id,
     userId: row.user_id,
