@@ -1,9 +1,15 @@
+import { randomUUID } from 'node:crypto';
 import test from 'ava';
 import { Client } from 'pg';
 import type { Browser } from 'playwright-core';
 import { AttemptState, PaymentAdminService } from '@cinema-billing/gen/billing/admin/v1/payment_admin_service_pb.ts';
 import { PlanAdminService } from '@cinema-billing/gen/billing/admin/v1/plan_admin_service_pb.ts';
 import { SubscriptionAdminService } from '@cinema-billing/gen/billing/admin/v1/subscription_admin_service_pb.ts';
+import { SandboxService } from '@cinema-billing/gen/billing/sandbox/v1/sandbox_service_pb.ts';
+import { IntervalUnit } from '@cinema-billing/gen/billing/v1/plan_pb.ts';
+import { PlanService } from '@cinema-billing/gen/billing/v1/plan_service_pb.ts';
+import { SubscriptionStatus } from '@cinema-billing/gen/billing/v1/subscription_pb.ts';
+import { SubscriptionService } from '@cinema-billing/gen/billing/v1/subscription_service_pb.ts';
 import { grpcClient } from '../cli/grpc-client.ts';
 import { startLocalSystem, type LocalSystem } from '../testing/local-system.ts';
 import { openBrowser, seen, signIn, type Panel } from '../testing/panel.ts';
@@ -33,14 +39,18 @@ test.before(async () => {
   browser = await openBrowser();
   sql = new Client({ connectionString: system.databaseUrl });
   await sql.connect();
-  const request = { method: 'POST', body: JSON.stringify({ sub: 'reader', role: 'read_only' }) };
-  token = ((await (await fetch(`${system.authUrl}/tokens`, request)).json()) as { token: string }).token;
+  token = await issueToken({ sub: 'reader', role: 'read_only' });
 });
 test.after.always(async () => {
   await sql?.end();
   await browser?.close();
   await system?.stop();
 });
+
+async function issueToken(request: object): Promise<string> {
+  const response = await fetch(`${system.authUrl}/tokens`, { method: 'POST', body: JSON.stringify(request) });
+  return ((await response.json()) as { token: string }).token;
+}
 
 async function row(text: string, ...values: unknown[]): Promise<Record<string, unknown>> {
   return (await sql.query(text, values)).rows[0] as Record<string, unknown>;
@@ -87,22 +97,44 @@ async function giveReasonByKeyboard(panel: Panel, reason: string, button: string
   await page.getByRole('dialog').waitFor({ state: 'detached' });
 }
 
+test.serial('the overview’s figures are those of three viewers, added up by hand', async (t) => {
+  const panel = await signIn(browser, system.httpUrl, 'viktor');
+  await panel.open('/');
+  const figure = (label: string) =>
+    panel.page
+      .locator('section.card')
+      .filter({ hasText: new RegExp(`^${label}`) })
+      .locator('.price')
+      .innerText();
+  // 599 a month; the yearly subscription ends, and the third viewer has gone.
+  t.is(await figure('Monthly revenue'), '₽599');
+  t.is(await figure('Active'), '2');
+  // 599 + 9,990 + 299, all of it today.
+  const { charged } = await row(`select sum(amount_minor)::text as charged from journal_fact where kind = 'CHARGED'`);
+  t.is(charged, '1088800');
+  await panel.page.getByText('₽10,888').first().waitFor();
+  await panel.close();
+});
+
 test.serial('by keyboard alone, a user is found and cancelled', async (t) => {
   const panel = await signIn(browser, system.httpUrl, 'sofia');
   const { page } = panel;
   await tabTo(panel, 'Users');
   await page.keyboard.press('Enter');
+  await page.getByLabel(/^Id of user/).waitFor();
   await tabTo(panel, /^Id of user/);
   await page.keyboard.type(monthly);
   await page.getByText(canceled).waitFor({ state: 'detached' });
   await tabTo(panel, monthly);
   await page.keyboard.press('Enter');
   await page.getByTestId('access').waitFor();
+  await page.getByRole('button', { name: 'Cancel at the end' }).waitFor();
   await tabTo(panel, 'Cancel at the end');
   await page.keyboard.press('Enter');
   await giveReasonByKeyboard(panel, 'goes abroad', 'Cancel at the end');
   const { subscription } = await subscriptionOf(monthly);
   t.true(subscription!.cancelAtPeriodEnd);
+  await page.getByRole('button', { name: 'Resume' }).and(page.locator(':enabled')).waitFor();
   await tabTo(panel, 'Resume');
   await page.keyboard.press('Enter');
   await giveReasonByKeyboard(panel, 'stays', 'Resume');
@@ -115,6 +147,7 @@ test.serial('by keyboard alone, a plan is created', async (t) => {
   const { page } = panel;
   await tabTo(panel, 'Plans');
   await page.keyboard.press('Enter');
+  await page.getByRole('button', { name: 'New plan' }).waitFor();
   await tabTo(panel, 'New plan');
   await page.keyboard.press('Enter');
   await page.getByRole('dialog').waitFor();
@@ -150,13 +183,15 @@ test.serial('by keyboard alone, an unknown payment is resolved by what the payme
   await sql.query(`update subscription set open_payment_id = '${String(paymentId)}' where user_id = '${monthly}'`);
   const panel = await signIn(browser, system.httpUrl, 'sofia');
   const { page } = panel;
+  await page.getByText(/with an unknown outcome/).waitFor();
   await tabTo(panel, /with an unknown outcome/);
   await page.keyboard.press('Enter');
   await page.waitForURL(/queue=unknown/);
-  await page.locator('[aria-busy]').waitFor({ state: 'detached' });
+  await page.getByText('00000000…0001').waitFor();
   await tabTo(panel, /^\d.+20\d\d.+\d\d:\d\d/);
   await page.keyboard.press('Enter');
   await page.waitForURL(/payments\/[0-9a-f-]{36}$/);
+  await page.getByRole('button', { name: 'Ask the payment system' }).waitFor();
   await tabTo(panel, 'Ask the payment system');
   await page.keyboard.press('Enter');
   await giveReasonByKeyboard(panel, 'it hangs', 'Ask the payment system');
@@ -229,4 +264,41 @@ test.serial('a removed card is forgotten by the payment system, and access ends 
   t.deepEqual(left, { next_charge_at: null, payment_method_id: null, status: 'ACTIVE' });
   t.deepEqual(seen.complaints, []);
   await panel.close();
+});
+
+test.serial('a failed renewal is charged again at once, and the payment system has the attempt', async (t) => {
+  const userId = '00000000-0000-4000-8000-000000000009';
+  const plans = grpcClient(PlanService, system.grpcAddress);
+  const subscriptions = grpcClient(SubscriptionService, system.grpcAddress);
+  const sandbox = grpcClient(SandboxService, system.grpcAddress);
+  const tokenOfViewer = await issueToken({ sub: userId });
+  const { plans: onSale } = await plans.listPlans({ currencyCode: 'RUB' });
+  const price = onSale
+    .find(({ code }) => code === 'basic')!
+    .prices.find(({ intervalUnit }) => intervalUnit === IntervalUnit.MONTH)!;
+  const asked = { requestId: randomUUID(), priceId: price.id };
+  const { checkout } = await subscriptions.subscribe(asked, { token: tokenOfViewer });
+  // Pays once; has no money from then on.
+  const card = new URLSearchParams({ card: '4000000000000341', action: 'pay' });
+  await fetch(checkout!.url, { method: 'POST', body: card, redirect: 'manual' });
+  const status = async () => (await subscriptionOf(userId)).subscription!.status;
+  await waitUntil('it is paid', async () => (await status()) === SubscriptionStatus.ACTIVE);
+  const to = { seconds: (await subscriptionOf(userId)).subscription!.currentPeriodEnd!.seconds + 3_600n, nanos: 0 };
+  for (let call = 0, done = false; !done && call < 5; call++) {
+    ({ done } = await sandbox.advanceClock({ target: { case: 'to', value: to } }, { timeoutMs: 29_000 }));
+  }
+  t.is(await status(), SubscriptionStatus.PAST_DUE);
+  const charges = async () => {
+    const { data } = (await system.ledger('/v1/payments?limit=100')) as { data: { customer_reference: string }[] };
+    return data.filter(({ customer_reference: of }) => of === userId).length;
+  };
+  const before = await charges();
+  const panel = await signIn(browser, system.httpUrl, 'sofia');
+  await panel.open(`/users/${userId}`);
+  await panel.press('Charge again now');
+  await panel.confirm('Charge again now', 'the card has money, the viewer says');
+  await waitUntil('one more charge', async () => (await charges()) === before + 1);
+  t.deepEqual(seen.complaints, []);
+  await panel.close();
+  for (const client of [plans, subscriptions, sandbox]) client.close();
 });
