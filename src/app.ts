@@ -146,7 +146,12 @@ export async function createApp(config: Config, log: Logger): Promise<App> {
       if ((await transport?.stop(drainMs)) === false) {
         log.warn('calls were still running when their time was up; whoever repeats them continues them');
       }
-      await Promise.all([...tickers.values()].map((ticker) => ticker.stop()));
+      const ended = await Promise.all([...tickers.values()].map((ticker) => ticker.stop(drainMs)));
+      if (ended.includes(false)) {
+        log.warn(
+          'rounds were still running when their time was up; the sweeper of another replica, or of the next start, ends them',
+        );
+      }
       await relay?.stop();
       tokenKeys.stop();
       await orm.close(true);

@@ -8,6 +8,7 @@ import { startTicker } from '../../src/renewals/ticker.ts';
 import type { SubscribeContext } from '../../src/subscriptions/subscribe.ts';
 import type { SideAnswer, SideInput } from '../renewals.ts';
 
+const stopMaxMs = 60_000;
 const unused = () => {
   throw new Error('no renewal needs this');
 };
@@ -78,7 +79,7 @@ async function main({ databaseUrl, dueCount }: SideInput): Promise<SideAnswer> {
   await finished.promise;
   const elapsedMs = performance.now() - startedAt;
   const { user, system } = process.cpuUsage(cpu);
-  await ticker.stop();
+  await ticker.stop(stopMaxMs);
   await orm.close(true);
   return { elapsedMs, cpuUs: user + system };
 }

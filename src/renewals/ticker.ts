@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises';
 import { Cron } from 'croner';
 import type { Logger } from 'pino';
 
@@ -5,8 +6,11 @@ import type { Logger } from 'pino';
 export interface Ticker {
   /** Look now. */
   wake(): void;
-  /** No more looks; resolves when the one under way has ended. */
-  stop(): Promise<void>;
+  /**
+   * No more looks. Resolves with true when those under way have ended, with false when they have not within `withinMs`:
+   * what they leave undone is what a crash would leave, rows that the sweeper finishes.
+   */
+  stop(withinMs: number): Promise<boolean>;
 }
 
 const roundsMax = 10_000;
@@ -48,10 +52,15 @@ export function startTicker(name: string, work: () => Promise<number>, log: Logg
   );
   return {
     wake: look,
-    stop: async () => {
+    stop: async (withinMs) => {
       stopping.abort();
       cron.stop();
-      await Promise.all(running);
+      const timer = new AbortController();
+      const ended = Promise.all(running).then(() => true);
+      const tooLate = pause(withinMs, false, { signal: timer.signal }).catch(() => false);
+      const inTime = await Promise.race([ended, tooLate]);
+      timer.abort();
+      return inTime;
     },
   };
 }
