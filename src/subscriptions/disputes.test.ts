@@ -306,9 +306,10 @@ test.serial('money that was lost in a dispute counts as gone in what a later pla
   t.like(await stateOf(viewer), { status: 'ACTIVE', blocked: true });
   await world.advance({ days: 146 });
   const cancel = { effective: CancelEffective.NOW, refund: RefundChoice.PRORATED, validateOnly: true };
+  const admin = { token: await world.auth.token({ sub: 'olga', role: 'admin' }) };
   const { refund } = await api.subscriptionAdmin.cancelSubscription(
     { requestId: randomUUID(), reason: 'asked', subscriptionId, ...cancel },
-    support,
+    admin,
   );
   // Of what was really paid: 219 of 365 days are left, or 220 of the 366 of a leap year.
   const [year] = await world.query(
@@ -317,3 +318,43 @@ test.serial('money that was lost in a dispute counts as gone in what a later pla
   );
   t.is(refund!.amountMinor, year!['leap'] ? 582_519n : 581_460n);
 });
+
+test.serial(
+  'an upgrade whose money is lost ends the period that it was for, though days were given since',
+  async (t) => {
+    const viewer = await world.subscriber();
+    const { subscriptionId, token } = viewer;
+    await world.advance({ days: 3 });
+    const asked = { requestId: randomUUID(), subscriptionId, priceId: world.prices.premium };
+    await api.subscriptions.changePlan(asked, { token });
+    await settled();
+    t.is((await chargesOf(viewer)).length, 2, 'the upgrade was paid');
+    const given = { requestId: randomUUID(), reason: 'the stream broke', subscriptionId, days: 5 };
+    await api.subscriptionAdmin.extendPeriod(given, support);
+    const id = await disputeLatest(viewer);
+    await world.paymentSystem.closeDispute(id, 'lost');
+    await settled();
+    t.like(await stateOf(viewer), { status: 'CANCELED' });
+    await authHas(viewer, []);
+    await booksHold(t);
+  },
+);
+
+test.serial(
+  'an upgrade of an earlier period whose money is lost takes nothing from the one that is paid',
+  async (t) => {
+    const viewer = await world.subscriber();
+    const { subscriptionId, token } = viewer;
+    await world.advance({ days: 3 });
+    const asked = { requestId: randomUUID(), subscriptionId, priceId: world.prices.premium };
+    await api.subscriptions.changePlan(asked, { token });
+    await world.advance({ days: 32 });
+    const charges = await chargesOf(viewer);
+    t.is(charges.length, 3, 'first, upgrade, renewal');
+    const id = await world.paymentSystem.dispute(charges[1]!.id);
+    await settled();
+    await world.paymentSystem.closeDispute(id, 'lost');
+    await settled();
+    t.like(await stateOf(viewer), { status: 'ACTIVE', blocked: true });
+  },
+);

@@ -79,12 +79,17 @@ function noted(
   return { before: state, after: state, kind, reason, entitlement: undefined };
 }
 
-/** Whether the payment bought the current period, or a better plan for what is left of it. */
+/**
+ * Whether the payment bought the current period, or a better plan for what is left of it. The latter by where it begins:
+ * the end moves when days are given.
+ */
 function hasPaidCurrentPeriod(
-  { purpose, periodEnd }: AttemptRow,
-  { cycle, currentPeriodEnd }: SubscriptionState,
+  { purpose, periodStart }: AttemptRow,
+  { cycle, currentPeriodStart }: SubscriptionState,
 ): boolean {
-  if (purpose.startsWith('change:')) return periodEnd !== null && currentPeriodEnd?.equals(periodEnd) === true;
+  if (purpose.startsWith('change:')) {
+    return periodStart !== null && Temporal.Instant.compare(periodStart, currentPeriodStart!) >= 0;
+  }
   return purpose === 'initial' ? cycle === 0 : purpose === `cycle:${cycle}`;
 }
 
