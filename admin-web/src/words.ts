@@ -140,6 +140,19 @@ export const words = {
   noHistory: ['Nothing happened yet.', 'Пока ничего не было.'],
   methods: ['Payment methods', 'Карты'],
   noMethods: ['No saved card.', 'Сохранённых карт нет.'],
+  erase: ['Erase personal data', 'Стереть личные данные'],
+  eraseGoes: [
+    'For good go: {contacts} e-mail, {cards} {cards|card|cards}, {receipts} {receipts|receipt’s address|receipts’ addresses}, network addresses and texts of notices.',
+    'Навсегда исчезнут: e-mail — {contacts}, карт — {cards}, адресов в чеках — {receipts}, сетевые адреса и тексты уведомлений.',
+  ],
+  eraseStays: [
+    'History and money stay, under the id alone. Name nobody in the reason.',
+    'История и деньги останутся, под одним номером. Не называйте никого в причине.',
+  ],
+  eraseInUse: [
+    'Something is open still: a subscription, a payment, a refund or a dispute. Cancel it and wait until it is settled.',
+    'Ещё что-то открыто: подписка, платёж, возврат или спор. Отмените и дождитесь расчёта.',
+  ],
   removeCard: ['Remove the card', 'Удалить карту'],
   removeCardLead: [
     'It is never charged again. What renews with it ends with its period.',

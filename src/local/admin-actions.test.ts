@@ -52,6 +52,9 @@ async function issueToken(request: object): Promise<string> {
   return ((await response.json()) as { token: string }).token;
 }
 
+/** A browser says of every refusal that a resource failed; the one of an open subscription is what its test is about. */
+const complaints = () => seen.complaints.filter((complaint) => !/\/EraseCustomer: .* 400 /.test(complaint));
+
 async function row(text: string, ...values: unknown[]): Promise<Record<string, unknown>> {
   return (await sql.query(text, values)).rows[0] as Record<string, unknown>;
 }
@@ -216,7 +219,37 @@ test.serial('a notice that was set aside is worked off again', async (t) => {
   await panel.confirm('Work off again', 'mended');
   const state = () => row(`select state from webhook_event where provider_event_id = $1`, set['id']);
   await waitUntil('it is worked off', async () => (await state())['state'] === 'PROCESSED');
-  t.deepEqual(seen.complaints, []);
+  t.deepEqual(complaints(), []);
+  await panel.close();
+});
+
+test.serial('an administrator erases who a viewer is, where nothing is open; nobody else may', async (t) => {
+  const support = await signIn(browser, system.httpUrl, 'sofia');
+  await support.open(`/users/${canceled}`);
+  t.true(await support.page.getByRole('button', { name: 'Erase personal data' }).isDisabled());
+  await support.close();
+  await sql.query(
+    `insert into customer_contact (user_id, email, updated_at) values ('${canceled}', 'gone@example.test', now())`,
+  );
+  const panel = await signIn(browser, system.httpUrl, 'anna');
+  await panel.open(`/users/${monthly}`);
+  await panel.press('Erase personal data');
+  await panel.page.getByText(/^Something is open still/).waitFor();
+  await panel.open(`/users/${canceled}`);
+  await panel.press('Erase personal data');
+  await panel.page.getByText(/For good go: 1 e-mail, 1 card, /).waitFor();
+  const kept = async () =>
+    row(
+      `select (select count(*)::int from customer_contact where user_id = $1) as contacts,
+        (select count(*)::int from payment_method where user_id = $1 and last4 <> '0000') as cards,
+        (select count(*)::int from payment where user_id = $1) as payments`,
+      canceled,
+    );
+  t.like(await kept(), { contacts: 1, payments: 1 });
+  await panel.confirm('Erase personal data', 'asked for by letter');
+  t.deepEqual(await kept(), { contacts: 0, cards: 0, payments: 1 });
+  await panel.page.getByText('asked for by letter').waitFor();
+  t.deepEqual(complaints(), []);
   await panel.close();
 });
 
@@ -262,7 +295,7 @@ test.serial('a removed card is forgotten by the payment system, and access ends 
     monthly,
   );
   t.deepEqual(left, { next_charge_at: null, payment_method_id: null, status: 'ACTIVE' });
-  t.deepEqual(seen.complaints, []);
+  t.deepEqual(complaints(), []);
   await panel.close();
 });
 
@@ -298,7 +331,7 @@ test.serial('a failed renewal is charged again at once, and the payment system h
   await panel.press('Charge again now');
   await panel.confirm('Charge again now', 'the card has money, the viewer says');
   await waitUntil('one more charge', async () => (await charges()) === before + 1);
-  t.deepEqual(seen.complaints, []);
+  t.deepEqual(complaints(), []);
   await panel.close();
   for (const client of [plans, subscriptions, sandbox]) client.close();
 });

@@ -12,6 +12,7 @@ import {
 import { useParams } from 'wouter';
 import { AccessAnswer } from '../parts/access-answer.tsx';
 import { AuditRows } from '../parts/audit-rows.tsx';
+import { EraseDialog } from '../parts/erase-dialog.tsx';
 import { History } from '../parts/history.tsx';
 import { priceText, StatusTag, Tag } from '../parts/labels.tsx';
 import { byPageToken, MoreButton } from '../parts/pages-of.tsx';
@@ -35,15 +36,26 @@ export default function User() {
   const { t, may, date } = useSettings();
   const { id = '' } = useParams();
   const [isGranting, setIsGranting] = useState(false);
+  const [isErasing, setIsErasing] = useState(false);
   const customer = useQuery(CustomerAdminService.method.getCustomer, { userId: id });
   return (
     <>
       <PageHead
         title={<span className="mono">{id}</span>}
         aside={
-          <Button variant="default" disabled={!may('support')} onClick={() => setIsGranting(true)}>
-            {t('grant')}
-          </Button>
+          <Group gap="xs">
+            <Button variant="default" disabled={!may('support')} onClick={() => setIsGranting(true)}>
+              {t('grant')}
+            </Button>
+            <Button
+              variant="default"
+              disabled={!may('admin')}
+              title={may('admin') ? '' : t('notAllowed')}
+              onClick={() => setIsErasing(true)}
+            >
+              {t('erase')}
+            </Button>
+          </Group>
         }
       />
       <Loaded query={customer}>
@@ -72,6 +84,7 @@ export default function User() {
         )}
       </Loaded>
       {isGranting && <GrantDialog userId={id} onClose={() => setIsGranting(false)} />}
+      {isErasing && <EraseDialog userId={id} onClose={() => setIsErasing(false)} />}
     </>
   );
 }

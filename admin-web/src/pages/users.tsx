@@ -1,7 +1,7 @@
 import { useState } from 'react';
 import { Button, Checkbox, Collapse, Group, Select, SimpleGrid, TextInput } from '@mantine/core';
 import { useDebouncedValue } from '@mantine/hooks';
-import { callUnaryMethod, useInfiniteQuery, useTransport } from '@connectrpc/connect-query';
+import { useInfiniteQuery } from '@connectrpc/connect-query';
 import { useMutation } from '@tanstack/react-query';
 import {
   CustomerAdminService,
@@ -10,6 +10,7 @@ import {
 } from '@cinema-billing/gen/billing/admin/v1/customer_admin_service_pb.ts';
 import { SubscriptionStatus } from '@cinema-billing/gen/billing/v1/subscription_pb.ts';
 import { Link } from 'wouter';
+import { customerClient } from '../api.ts';
 import { parseAmount } from '../format.ts';
 import { saveFile } from '../save-file.ts';
 import { priceText, StatusTag } from '../parts/labels.tsx';
@@ -87,14 +88,12 @@ export default function Users() {
 /** The file of all that the search finds, however many pages the list shows. */
 function ExportButton({ filters, disabled }: { filters: Filters; disabled: boolean }) {
   const { t } = useSettings();
-  const transport = useTransport();
   const download = useMutation({
     mutationFn: async () => {
       const parts: string[] = [];
       let pageToken = '';
       do {
-        const search = { ...requestOf(filters), pageToken };
-        const answer = await callUnaryMethod(transport, CustomerAdminService.method.exportCustomers, { search });
+        const answer = await customerClient.exportCustomers({ search: { ...requestOf(filters), pageToken } });
         parts.push(answer.csv);
         pageToken = answer.nextPageToken;
       } while (pageToken !== '' && parts.length < partsMax);

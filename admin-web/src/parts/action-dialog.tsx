@@ -75,7 +75,7 @@ export function ActionDialog(props: Props) {
         <Stack>
           {props.children}
           <Outcome isRefused={isRefused} isWaiting={preview.isLoading}>
-            {isRefused ? (refused?.(preview.error) ?? <Problem error={preview.error} />) : null}
+            {isRefused ? refused?.(preview.error) || <Problem error={preview.error} /> : null}
             {previewKey === undefined && <span className="dim">{t('fillIn')}</span>}
             {preview.isSuccess && describe(preview.data as never)}
           </Outcome>
