@@ -4,6 +4,7 @@ import { businessNow, setSandboxClock } from '../db/clock.ts';
 import { inTransaction, type EntityManager } from '../db/orm.ts';
 import type { CallContext } from '../identity/call-context.ts';
 import { BillingError } from '../lib/billing-error.ts';
+import type { Script } from './script-outcome.ts';
 
 /** The payment system's own clock, which in the sandbox goes with ours. */
 export interface SandboxControl {
@@ -11,6 +12,8 @@ export interface SandboxControl {
   setClock(now: Temporal.Instant, running: boolean, options?: { timeOnly: boolean }): Promise<void>;
   /** What it has left to do at its present time, and when it has something to do next. */
   activity(): Promise<{ nextAt: Temporal.Instant | undefined; undeliveredWebhooks: number; callsInFlight: number }>;
+  /** Replaces what is still to be played for a viewer; a double plays no scripts. */
+  script?(userId: string, script: Script): Promise<void>;
 }
 
 export interface SandboxContext extends CallContext {

@@ -1,6 +1,12 @@
 import { durationMs } from '@bufbuild/protobuf/wkt';
-import type { AdvanceClockRequest, SandboxService } from '@cinema-billing/gen/billing/sandbox/v1/sandbox_service_pb.ts';
+import {
+  ChargeOutcome,
+  NoticeFault,
+  type AdvanceClockRequest,
+  type SandboxService,
+} from '@cinema-billing/gen/billing/sandbox/v1/sandbox_service_pb.ts';
 import { advanceClock, getClock, type SandboxContext } from '../../sandbox/advance-clock.ts';
+import { scriptOutcome, type Script, type ScriptedOutcome } from '../../sandbox/script-outcome.ts';
 import { BillingError } from '../../lib/billing-error.ts';
 import type { Call } from '../call.ts';
 import { fromTimestamp, toTimestamp } from '../messages/instant.ts';
@@ -11,7 +17,24 @@ const answerReserveMs = 1_500;
 /** Periods, leases and retries that are counted from there still are instants of the contract. */
 const clockEndMs = Date.UTC(2200, 0);
 
-/** Time travel. */
+const outcomes: Record<ChargeOutcome, ScriptedOutcome> = {
+  [ChargeOutcome.UNSPECIFIED]: 'by_card',
+  [ChargeOutcome.PAID]: 'ok',
+  [ChargeOutcome.SOFT_DECLINE]: 'soft_decline',
+  [ChargeOutcome.HARD_DECLINE]: 'hard_decline',
+  [ChargeOutcome.ACTION_REQUIRED]: 'action_required',
+  [ChargeOutcome.PAID_UNANSWERED]: 'charged_unanswered',
+  [ChargeOutcome.NOTHING_UNANSWERED]: 'nothing_unanswered',
+  [ChargeOutcome.STORED_ERROR]: 'stored_500',
+};
+const noticeFaults: Record<NoticeFault, Script['webhooks']> = {
+  [NoticeFault.UNSPECIFIED]: null,
+  [NoticeFault.DUPLICATED]: 'duplicated',
+  [NoticeFault.LATE]: 'late',
+  [NoticeFault.LOST]: 'lost',
+};
+
+/** Time travel, and what goes wrong on purpose. */
 export function sandboxService(contextOf: (call: Call) => SandboxContext): ServiceImpl<typeof SandboxService> {
   return {
     async getClock(call) {
@@ -23,6 +46,14 @@ export function sandboxService(contextOf: (call: Call) => SandboxContext): Servi
         to: (now) => readTarget(target, now),
       });
       return { reachedAt: toTimestamp(reachedAt), done, unresolved };
+    },
+    async scriptOutcome(call, { userId, charges, notices }) {
+      const steps = charges.map(({ outcome, delayMs }) => ({ outcome: outcomes[outcome]!, delayMs }));
+      await scriptOutcome(contextOf(call), {
+        userId,
+        script: { charges: steps, webhooks: noticeFaults[notices] ?? null },
+      });
+      return {};
     },
   };
 }

@@ -4,18 +4,19 @@
 
 // What exists only while no live payment system is configured.
 
-import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_billing_options_v1_access } from "../../options/v1/access_pb.ts";
+import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.ts";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
-import type { Message } from "@bufbuild/protobuf";
+import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
 /**
  * Describes the file billing/sandbox/v1/sandbox_service.proto.
  */
 export const file_billing_sandbox_v1_sandbox_service: GenFile = /*@__PURE__*/
-  fileDesc("CihiaWxsaW5nL3NhbmRib3gvdjEvc2FuZGJveF9zZXJ2aWNlLnByb3RvEhJiaWxsaW5nLnNhbmRib3gudjEiEQoPR2V0Q2xvY2tSZXF1ZXN0IjsKEEdldENsb2NrUmVzcG9uc2USJwoDbm93GAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJyChNBZHZhbmNlQ2xvY2tSZXF1ZXN0EigKAnRvGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEgAEicKAmJ5GAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uSABCCAoGdGFyZ2V0ImgKFEFkdmFuY2VDbG9ja1Jlc3BvbnNlEi4KCnJlYWNoZWRfYXQYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEgwKBGRvbmUYAiABKAgSEgoKdW5yZXNvbHZlZBgDIAMoCTLdAQoOU2FuZGJveFNlcnZpY2USYAoIR2V0Q2xvY2sSIy5iaWxsaW5nLnNhbmRib3gudjEuR2V0Q2xvY2tSZXF1ZXN0GiQuYmlsbGluZy5zYW5kYm94LnYxLkdldENsb2NrUmVzcG9uc2UiCZACAYq1GAIIARJpCgxBZHZhbmNlQ2xvY2sSJy5iaWxsaW5nLnNhbmRib3gudjEuQWR2YW5jZUNsb2NrUmVxdWVzdBooLmJpbGxpbmcuc2FuZGJveC52MS5BZHZhbmNlQ2xvY2tSZXNwb25zZSIGirUYAggBYgZwcm90bzM", [file_billing_options_v1_access, file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("CihiaWxsaW5nL3NhbmRib3gvdjEvc2FuZGJveF9zZXJ2aWNlLnByb3RvEhJiaWxsaW5nLnNhbmRib3gudjEiEQoPR2V0Q2xvY2tSZXF1ZXN0IjsKEEdldENsb2NrUmVzcG9uc2USJwoDbm93GAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJyChNBZHZhbmNlQ2xvY2tSZXF1ZXN0EigKAnRvGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEgAEicKAmJ5GAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uSABCCAoGdGFyZ2V0ImgKFEFkdmFuY2VDbG9ja1Jlc3BvbnNlEi4KCnJlYWNoZWRfYXQYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEgwKBGRvbmUYAiABKAgSEgoKdW5yZXNvbHZlZBgDIAMoCSJtCg5TY3JpcHRlZENoYXJnZRI8CgdvdXRjb21lGAEgASgOMiEuYmlsbGluZy5zYW5kYm94LnYxLkNoYXJnZU91dGNvbWVCCLpIBYIBAhABEh0KCGRlbGF5X21zGAIgASgFQgu6SAgaBhjg1AMoACKsAQoUU2NyaXB0T3V0Y29tZVJlcXVlc3QSGQoHdXNlcl9pZBgBIAEoCUIIukgFcgOwAQESPQoHY2hhcmdlcxgCIAMoCzIiLmJpbGxpbmcuc2FuZGJveC52MS5TY3JpcHRlZENoYXJnZUIIukgFkgECEGQSOgoHbm90aWNlcxgDIAEoDjIfLmJpbGxpbmcuc2FuZGJveC52MS5Ob3RpY2VGYXVsdEIIukgFggECEAEiFwoVU2NyaXB0T3V0Y29tZVJlc3BvbnNlKpoCCg1DaGFyZ2VPdXRjb21lEh4KGkNIQVJHRV9PVVRDT01FX1VOU1BFQ0lGSUVEEAASFwoTQ0hBUkdFX09VVENPTUVfUEFJRBABEh8KG0NIQVJHRV9PVVRDT01FX1NPRlRfREVDTElORRACEh8KG0NIQVJHRV9PVVRDT01FX0hBUkRfREVDTElORRADEiIKHkNIQVJHRV9PVVRDT01FX0FDVElPTl9SRVFVSVJFRBAEEiIKHkNIQVJHRV9PVVRDT01FX1BBSURfVU5BTlNXRVJFRBAFEiUKIUNIQVJHRV9PVVRDT01FX05PVEhJTkdfVU5BTlNXRVJFRBAGEh8KG0NIQVJHRV9PVVRDT01FX1NUT1JFRF9FUlJPUhAHKnYKC05vdGljZUZhdWx0EhwKGE5PVElDRV9GQVVMVF9VTlNQRUNJRklFRBAAEhsKF05PVElDRV9GQVVMVF9EVVBMSUNBVEVEEAESFQoRTk9USUNFX0ZBVUxUX0xBVEUQAhIVChFOT1RJQ0VfRkFVTFRfTE9TVBADMssCCg5TYW5kYm94U2VydmljZRJgCghHZXRDbG9jaxIjLmJpbGxpbmcuc2FuZGJveC52MS5HZXRDbG9ja1JlcXVlc3QaJC5iaWxsaW5nLnNhbmRib3gudjEuR2V0Q2xvY2tSZXNwb25zZSIJkAIBirUYAggBEmkKDEFkdmFuY2VDbG9jaxInLmJpbGxpbmcuc2FuZGJveC52MS5BZHZhbmNlQ2xvY2tSZXF1ZXN0GiguYmlsbGluZy5zYW5kYm94LnYxLkFkdmFuY2VDbG9ja1Jlc3BvbnNlIgaKtRgCCAESbAoNU2NyaXB0T3V0Y29tZRIoLmJpbGxpbmcuc2FuZGJveC52MS5TY3JpcHRPdXRjb21lUmVxdWVzdBopLmJpbGxpbmcuc2FuZGJveC52MS5TY3JpcHRPdXRjb21lUmVzcG9uc2UiBoq1GAIIAWIGcHJvdG8z", [file_billing_options_v1_access, file_buf_validate_validate, file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * Nothing to say.
@@ -126,7 +127,210 @@ export const AdvanceClockResponseSchema: GenMessage<AdvanceClockResponse> = /*@_
   messageDesc(file_billing_sandbox_v1_sandbox_service, 3);
 
 /**
- * Time travel. Public: it moves play money only, and it does not exist beside a live payment system.
+ * One charge to come.
+ *
+ * @generated from message billing.sandbox.v1.ScriptedCharge
+ */
+export type ScriptedCharge = Message<"billing.sandbox.v1.ScriptedCharge"> & {
+  /**
+   * How it goes.
+   *
+   * @generated from field: billing.sandbox.v1.ChargeOutcome outcome = 1;
+   */
+  outcome: ChargeOutcome;
+
+  /**
+   * By how much later the answer comes, in milliseconds of real time.
+   *
+   * @generated from field: int32 delay_ms = 2;
+   */
+  delayMs: number;
+};
+
+/**
+ * Describes the message billing.sandbox.v1.ScriptedCharge.
+ * Use `create(ScriptedChargeSchema)` to create a new message.
+ */
+export const ScriptedChargeSchema: GenMessage<ScriptedCharge> = /*@__PURE__*/
+  messageDesc(file_billing_sandbox_v1_sandbox_service, 4);
+
+/**
+ * What happens next.
+ *
+ * @generated from message billing.sandbox.v1.ScriptOutcomeRequest
+ */
+export type ScriptOutcomeRequest = Message<"billing.sandbox.v1.ScriptOutcomeRequest"> & {
+  /**
+   * The viewer, by Auth's user id.
+   *
+   * @generated from field: string user_id = 1;
+   */
+  userId: string;
+
+  /**
+   * One for each charge to come, in order; after the last one the viewer's card decides again.
+   *
+   * @generated from field: repeated billing.sandbox.v1.ScriptedCharge charges = 2;
+   */
+  charges: ScriptedCharge[];
+
+  /**
+   * What is done to the notices, until the next call.
+   *
+   * @generated from field: billing.sandbox.v1.NoticeFault notices = 3;
+   */
+  notices: NoticeFault;
+};
+
+/**
+ * Describes the message billing.sandbox.v1.ScriptOutcomeRequest.
+ * Use `create(ScriptOutcomeRequestSchema)` to create a new message.
+ */
+export const ScriptOutcomeRequestSchema: GenMessage<ScriptOutcomeRequest> = /*@__PURE__*/
+  messageDesc(file_billing_sandbox_v1_sandbox_service, 5);
+
+/**
+ * Nothing to say.
+ *
+ * @generated from message billing.sandbox.v1.ScriptOutcomeResponse
+ */
+export type ScriptOutcomeResponse = Message<"billing.sandbox.v1.ScriptOutcomeResponse"> & {
+};
+
+/**
+ * Describes the message billing.sandbox.v1.ScriptOutcomeResponse.
+ * Use `create(ScriptOutcomeResponseSchema)` to create a new message.
+ */
+export const ScriptOutcomeResponseSchema: GenMessage<ScriptOutcomeResponse> = /*@__PURE__*/
+  messageDesc(file_billing_sandbox_v1_sandbox_service, 6);
+
+/**
+ * How a charge goes that the viewer does not have to be present for.
+ *
+ * @generated from enum billing.sandbox.v1.ChargeOutcome
+ */
+export const ChargeOutcome = {
+  /**
+   * As the viewer's card says.
+   *
+   * @generated from enum value: CHARGE_OUTCOME_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * Paid.
+   *
+   * @generated from enum value: CHARGE_OUTCOME_PAID = 1;
+   */
+  PAID: 1,
+
+  /**
+   * Declined; a later try may succeed.
+   *
+   * @generated from enum value: CHARGE_OUTCOME_SOFT_DECLINE = 2;
+   */
+  SOFT_DECLINE: 2,
+
+  /**
+   * Declined for good.
+   *
+   * @generated from enum value: CHARGE_OUTCOME_HARD_DECLINE = 3;
+   */
+  HARD_DECLINE: 3,
+
+  /**
+   * The viewer has to confirm it.
+   *
+   * @generated from enum value: CHARGE_OUTCOME_ACTION_REQUIRED = 4;
+   */
+  ACTION_REQUIRED: 4,
+
+  /**
+   * The money is taken, and the call is never answered.
+   *
+   * @generated from enum value: CHARGE_OUTCOME_PAID_UNANSWERED = 5;
+   */
+  PAID_UNANSWERED: 5,
+
+  /**
+   * Nothing happens, and the call is never answered.
+   *
+   * @generated from enum value: CHARGE_OUTCOME_NOTHING_UNANSWERED = 6;
+   */
+  NOTHING_UNANSWERED: 6,
+
+  /**
+   * Nothing happens, and every repeat of the call gets the same internal error.
+   *
+   * @generated from enum value: CHARGE_OUTCOME_STORED_ERROR = 7;
+   */
+  STORED_ERROR: 7,
+} as const;
+
+/**
+ * How a charge goes that the viewer does not have to be present for.
+ *
+ * @generated from enum billing.sandbox.v1.ChargeOutcome
+ */
+export type ChargeOutcome = (typeof ChargeOutcome)[keyof typeof ChargeOutcome] | UnknownEnum;
+
+/**
+ * Describes the enum billing.sandbox.v1.ChargeOutcome.
+ */
+export const ChargeOutcomeSchema: GenEnum<ChargeOutcome> = /*@__PURE__*/
+  enumDesc(file_billing_sandbox_v1_sandbox_service, 0);
+
+/**
+ * What is done to every notice about the viewer.
+ *
+ * @generated from enum billing.sandbox.v1.NoticeFault
+ */
+export const NoticeFault = {
+  /**
+   * Nothing.
+   *
+   * @generated from enum value: NOTICE_FAULT_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * It is sent twice.
+   *
+   * @generated from enum value: NOTICE_FAULT_DUPLICATED = 1;
+   */
+  DUPLICATED: 1,
+
+  /**
+   * It is sent ten minutes later, by the business clock.
+   *
+   * @generated from enum value: NOTICE_FAULT_LATE = 2;
+   */
+  LATE: 2,
+
+  /**
+   * It is never sent.
+   *
+   * @generated from enum value: NOTICE_FAULT_LOST = 3;
+   */
+  LOST: 3,
+} as const;
+
+/**
+ * What is done to every notice about the viewer.
+ *
+ * @generated from enum billing.sandbox.v1.NoticeFault
+ */
+export type NoticeFault = (typeof NoticeFault)[keyof typeof NoticeFault] | UnknownEnum;
+
+/**
+ * Describes the enum billing.sandbox.v1.NoticeFault.
+ */
+export const NoticeFaultSchema: GenEnum<NoticeFault> = /*@__PURE__*/
+  enumDesc(file_billing_sandbox_v1_sandbox_service, 1);
+
+/**
+ * Time travel, and what goes wrong on purpose. Public: it moves play money only, and it does not exist beside a live
+ * payment system.
  *
  * @generated from service billing.sandbox.v1.SandboxService
  */
@@ -152,6 +356,17 @@ export const SandboxService: GenService<{
     methodKind: "unary";
     input: typeof AdvanceClockRequestSchema;
     output: typeof AdvanceClockResponseSchema;
+  },
+  /**
+   * Says what the sandbox payment system does next for one viewer; it replaces what was said before and not yet played.
+   * Reasons: OUTCOMES_NOT_SCRIPTABLE.
+   *
+   * @generated from rpc billing.sandbox.v1.SandboxService.ScriptOutcome
+   */
+  scriptOutcome: {
+    methodKind: "unary";
+    input: typeof ScriptOutcomeRequestSchema;
+    output: typeof ScriptOutcomeResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_billing_sandbox_v1_sandbox_service, 0);

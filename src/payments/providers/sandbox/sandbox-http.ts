@@ -8,7 +8,7 @@ const refusedStatuses: ReadonlySet<number> = new Set([400, 401, 403, 404]);
 export interface SandboxHttp {
   /** The answer's JSON; undefined when there is no such thing. Throws NotExecuted, OutcomeUnknown, RequestRefused. */
   call(
-    method: 'GET' | 'POST' | 'DELETE',
+    method: 'GET' | 'POST' | 'PUT' | 'DELETE',
     path: string,
     options?: { body?: object; idempotencyKey?: string },
   ): Promise<unknown>;

@@ -27,6 +27,14 @@ export interface SandboxProvider extends PaymentProvider {
   /** Does all that became due by then, or with `timeOnly` leaves it for the next call. */
   setClock(now: Temporal.Instant, running: boolean, options?: { timeOnly: boolean }): Promise<void>;
   activity(): Promise<SandboxActivity>;
+  /** Replaces what is still to be played for a viewer; by the names of the payment system's scripts. */
+  script(userId: string, script: SandboxScript): Promise<void>;
+}
+
+/** Charges to come, in order, and what is done to every notice about the viewer. */
+export interface SandboxScript {
+  readonly charges: readonly { readonly outcome: string; readonly delayMs: number }[];
+  readonly webhooks: string | null;
 }
 
 const hourMs = 3_600_000;
@@ -131,6 +139,10 @@ export function createSandboxProvider(options: SandboxProviderOptions): SandboxP
     },
     async activity() {
       return readActivity(await http.call('GET', '/v1/test_clock'));
+    },
+    async script(userId, { charges, webhooks }) {
+      const steps = charges.map(({ outcome, delayMs }) => ({ outcome, delay_ms: delayMs }));
+      await http.call('PUT', `/v1/scripts/${encodeURIComponent(userId)}`, { body: { charges: steps, webhooks } });
     },
   };
 }
