@@ -56,3 +56,16 @@ test.serial('a later script replaces what was not played yet', async (t) => {
   t.deepEqual(await renewalsOf(userId), [['succeeded', null]]);
   sandbox.close();
 });
+
+test.serial('beside a double, which plays no scripts, it is refused', async (t) => {
+  const beside = await startWorld({ provider: 'stripe' });
+  try {
+    const { sandbox } = beside.clients();
+    const userId = '0198c0de-0000-7000-8000-00000000000a';
+    const refusal = await t.throwsAsync(sandbox.scriptOutcome({ userId }));
+    t.like(refusal, { code: 'FAILED_PRECONDITION', reason: 'OUTCOMES_NOT_SCRIPTABLE' });
+    sandbox.close();
+  } finally {
+    await beside.stop();
+  }
+});
