@@ -5,6 +5,7 @@ import test from 'ava';
 import { CancelEffective } from '@cinema-billing/gen/billing/v1/subscription_service_pb.ts';
 import { IntervalUnit } from '@cinema-billing/gen/billing/v1/plan_pb.ts';
 import { contractServices } from './testing/contract-services.ts';
+import { forgetPayment } from './testing/forget-payment.ts';
 import { waitUntil } from './testing/wait-until.ts';
 import { startWorld, type World } from './testing/world.ts';
 
@@ -115,13 +116,7 @@ const canceled = async ({ subscriptionId }: { subscriptionId: string }) => {
 /** The service is told to forget what it knew of a payment; the payment system has the money. */
 async function forgotten({ subscriptionId }: { subscriptionId: string }): Promise<object> {
   const paymentId = await paymentOf(subscriptionId);
-  await world.query(
-    `update payment_attempt set state = 'UNKNOWN', settled_at = null,
-       next_check_at = business_now() + interval '1 day' where payment_id = $1`,
-    [paymentId],
-  );
-  await world.query(`update payment set status = 'PENDING', settled_at = null where id = $1`, [paymentId]);
-  await world.query(`update subscription set open_payment_id = $1 where id = $2`, [paymentId, subscriptionId]);
+  await forgetPayment(world.query, paymentId);
   return { paymentId };
 }
 

@@ -108,10 +108,11 @@ async function erase(tx: EntityManager, userId: string, now: Temporal.Instant): 
   );
   // Where they came back to is the gateway's address, which may name them; a page that is over opens for nobody.
   await sql`update payment_attempt set return_url = '', checkout_url = null where id in (${attempts})`.execute(db);
-  // Answers that repeats would get: nothing is open that a repeat could double.
+  // Answers that repeats would get, the viewer's and those of who acted for them, which show the card: nothing is open
+  // that a repeat could double.
   await sql`
-    delete from idempotent_request where caller = ${`customer:${userId}`}
-      or (caller like 'operator:%' and strpos(response, ${userId}) > 0)
+    delete from idempotent_request where caller = ${`customer:${userId}`} or strpos(response, ${userId}) > 0
+      or exists (select from payment_method m where m.user_id = ${userId} and strpos(response, m.id::text) > 0)
   `.execute(db);
   const contacts = await count(sql`delete from customer_contact where user_id = ${userId}`);
   return { contacts, paymentMethods, receipts, consents, notices };

@@ -16,6 +16,7 @@ export async function exportCustomers(
   return { csv: (input.pageToken === '' ? head : '') + items.map(lineOf).join(''), nextPageToken };
 }
 
+/** Ids, codes, instants and numbers of ours: nothing in them has to be quoted, or could be taken for a formula. */
 function lineOf({ userId, createdAt, newest, subscriptions }: CustomerSummary): string {
   const cells = [
     userId,

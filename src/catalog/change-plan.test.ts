@@ -1,8 +1,9 @@
 import { randomUUID } from 'node:crypto';
-import test, { type ExecutionContext } from 'ava';
+import test from 'ava';
 import type { AdminPlan } from '@cinema-billing/gen/billing/admin/v1/plan_admin_service_pb.ts';
 import { IntervalUnit } from '@cinema-billing/gen/billing/v1/plan_pb.ts';
 import { RpcError } from '../cli/grpc-client.ts';
+import { refused } from '../testing/refused.ts';
 import { waitUntil } from '../testing/wait-until.ts';
 import { startWorld, type World } from '../testing/world.ts';
 
@@ -28,11 +29,6 @@ async function create(code: string, more: Record<string, unknown> = {}): Promise
   const request = { ...head(), code, name: 'Плюс', features: ['video.uhd', 'catalog.base', 'video.uhd'], prices };
   const { plan } = await api.planAdmin.createPlan({ ...request, ...more }, admin);
   return plan!;
-}
-
-async function refused(t: ExecutionContext, call: Promise<unknown>): Promise<string> {
-  const error = await t.throwsAsync(call, { instanceOf: RpcError });
-  return `${error!.code} ${error!.reason}`;
 }
 
 const codes = async (currencyCode = '') =>

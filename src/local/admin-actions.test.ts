@@ -12,6 +12,7 @@ import { SubscriptionStatus } from '@cinema-billing/gen/billing/v1/subscription_
 import { SubscriptionService } from '@cinema-billing/gen/billing/v1/subscription_service_pb.ts';
 import { grpcClient } from '../cli/grpc-client.ts';
 import { startLocalSystem, type LocalSystem } from '../testing/local-system.ts';
+import { forgetPayment } from '../testing/forget-payment.ts';
 import { openBrowser, seen, signIn, type Panel } from '../testing/panel.ts';
 import { waitUntil } from '../testing/wait-until.ts';
 
@@ -179,11 +180,7 @@ test.serial('by keyboard alone, a plan is created', async (t) => {
 
 test.serial('by keyboard alone, an unknown payment is resolved by what the payment system says', async (t) => {
   const { id: paymentId } = await row(`select id from payment where user_id = $1`, monthly);
-  // The service is told to forget what it knew; the payment system has the money.
-  await sql.query(`update payment_attempt set state = 'UNKNOWN', settled_at = null,
-    next_check_at = business_now() + interval '1 day' where payment_id = '${String(paymentId)}'`);
-  await sql.query(`update payment set status = 'PENDING', settled_at = null where id = '${String(paymentId)}'`);
-  await sql.query(`update subscription set open_payment_id = '${String(paymentId)}' where user_id = '${monthly}'`);
+  await forgetPayment((text, values) => sql.query(text, values), String(paymentId));
   const panel = await signIn(browser, system.httpUrl, 'sofia');
   const { page } = panel;
   await page.getByText(/with an unknown outcome/).waitFor();

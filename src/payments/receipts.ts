@@ -8,27 +8,18 @@ import { RequestRefused, type PaymentProvider, type ReceiptData } from './provid
 /** When a receipt is asked for, after the call that it belongs to. */
 export const receiptCheckMs = 60_000;
 
-/** Keeps where a viewer's receipts go; the latest one counts. */
+/**
+ * Keeps where a viewer's receipts go: what the viewer says counts from now on, what somebody else says (`isGuess`) only
+ * where nothing is known.
+ */
 export async function keepContact(
   tx: EntityManager,
-  contact: { userId: string; email: string },
+  { userId, email, isGuess = false }: { userId: string; email: string; isGuess?: boolean },
   now: Temporal.Instant,
 ): Promise<void> {
   await sql`
-    insert into customer_contact (user_id, email, updated_at) values (${contact.userId}, ${contact.email}, ${now.toString()})
-    on conflict (user_id) do update set email = excluded.email, updated_at = excluded.updated_at
-  `.execute(tx.getKysely());
-}
-
-/** Keeps an address that nobody gave for receipts, where none is known: the viewer's own choice stays. */
-export async function keepFirstContact(
-  tx: EntityManager,
-  contact: { userId: string; email: string },
-  now: Temporal.Instant,
-): Promise<void> {
-  await sql`
-    insert into customer_contact (user_id, email, updated_at) values (${contact.userId}, ${contact.email}, ${now.toString()})
-    on conflict do nothing
+    insert into customer_contact (user_id, email, updated_at) values (${userId}, ${email}, ${now.toString()})
+    on conflict (user_id) do update set email = excluded.email, updated_at = excluded.updated_at where not ${isGuess}
   `.execute(tx.getKysely());
 }
 

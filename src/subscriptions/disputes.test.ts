@@ -3,9 +3,9 @@ import test, { type ExecutionContext } from 'ava';
 import { DisputeState } from '@cinema-billing/gen/billing/admin/v1/payment_admin_service_pb.ts';
 import { RefundChoice } from '@cinema-billing/gen/billing/admin/v1/subscription_admin_service_pb.ts';
 import { CancelEffective } from '@cinema-billing/gen/billing/v1/subscription_service_pb.ts';
-import { RpcError } from '../cli/grpc-client.ts';
 import { verifyLedger } from '../ledger/verify-ledger.ts';
 import { openDomain, type Domain } from '../testing/domain.ts';
+import { refused } from '../testing/refused.ts';
 import { waitUntil } from '../testing/wait-until.ts';
 import { startWorld, type World } from '../testing/world.ts';
 
@@ -27,11 +27,6 @@ test.after.always(async () => {
 type Viewer = Awaited<ReturnType<World['subscriber']>>;
 const monthly = '29900';
 const noFundsLater = '4000000000000341';
-
-async function refused(t: ExecutionContext, call: Promise<unknown>): Promise<string> {
-  const error = await t.throwsAsync(call, { instanceOf: RpcError });
-  return `${error!.code} ${error!.reason}`;
-}
 
 /** Of the sandbox's own books, oldest first. */
 async function chargesOf({ userId }: Viewer) {

@@ -11,7 +11,7 @@ import { idempotencyKey, Payment, PaymentAttempt } from '../payments/payment.ts'
 import type { PaymentProvider } from '../payments/provider.ts';
 import { providerForCurrency, type PaymentsContext } from '../payments/providers.ts';
 import { keepConsent, type Consent } from '../payments/keep-consent.ts';
-import { keepContact, keepFirstContact, requireContact } from '../payments/receipts.ts';
+import { keepContact, requireContact } from '../payments/receipts.ts';
 import { openPage, storePage, subscriptionChanged } from './checkout-page.ts';
 import { endCheckout } from './end-checkout.ts';
 import { snapshot, type SubscriptionsContext } from './subscription-rows.ts';
@@ -106,7 +106,7 @@ async function claimCheckout(ctx: SubscribeContext, tx: EntityManager, input: Su
   const provider = providerForCurrency(ctx, price.currencyCode);
   if (input.email !== '') await keepContact(tx, input, now);
   else if (ctx.actor.kind === 'customer' && ctx.actor.email !== undefined) {
-    await keepFirstContact(tx, { userId: input.userId, email: ctx.actor.email }, now);
+    await keepContact(tx, { userId: input.userId, email: ctx.actor.email, isGuess: true }, now);
   }
   await requireContact(tx, provider, input.userId);
   const { productLine, trialDays } = price.plan;
