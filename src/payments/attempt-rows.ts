@@ -135,12 +135,21 @@ export async function findAttemptOfProvider(
  * Marks attempts as given to the provider, immediately before the call: the last look. What is no longer in the state
  * in which it was read (a cancellation voided it, somebody else settled it) is not returned and must not be sent; nor
  * is, first or again, what its subscription no longer waits for, was to end with its period, or has disputed. (What takes no
- * money, a set-up, stands in nobody's way.)
+ * money, a set-up, stands in nobody's way.) In a transaction of its own, which ends before the call.
  */
 export async function markSent(
-  em: EntityManager,
+  tx: EntityManager,
   attempts: readonly Pick<AttemptRow, 'id' | 'state'>[],
 ): Promise<Set<string>> {
+  const again = attempts.filter(({ state }) => state !== 'PENDING').map(({ id }) => id);
+  // A cancellation voids what is PENDING, which this mark then finds; what may have been sent it leaves as it is, and
+  // could be committed between our look at the subscription and the mark.
+  if (again.length > 0) {
+    await sql`
+      select 1 from subscription where id in (select subscription_id from payment_attempt where id = any(${again}::uuid[]))
+      order by id for share
+    `.execute(tx.getKysely());
+  }
   // Asked of c, not of a: open attempts are so few that the planner would read all of them, and all that were, by an index.
   const { rows } = await sql<{ id: string }>`
     update payment_attempt a
@@ -152,7 +161,7 @@ export async function markSent(
       and (a.amount_minor = 0 or (s.open_payment_id = a.payment_id and not s.cancel_at_period_end
         and not s.renewal_blocked))
     returning a.id
-  `.execute(em.getKysely());
+  `.execute(tx.getKysely());
   return new Set(rows.map((row) => row.id));
 }
 

@@ -21,7 +21,7 @@ export function subscriptionChanged(): BillingError {
  */
 export async function openPage(ctx: PaymentsContext, attempt: AttemptRow): Promise<CheckoutPage> {
   if (attempt.state !== 'WAITING') {
-    const sendable = await markSent(ctx.em.fork(), [attempt]);
+    const sendable = await inTransaction(ctx.em, (tx) => markSent(tx, [attempt]));
     if (!sendable.has(attempt.id)) throw subscriptionChanged();
   }
   try {

@@ -1,8 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import test, { type ExecutionContext } from 'ava';
+import { Client } from 'pg';
+import { inTransaction } from '../db/orm.ts';
+import { markSent } from '../payments/attempt-rows.ts';
 import { NotExecuted, OutcomeUnknown, RequestRefused, type PaymentProvider } from '../payments/provider.ts';
 import { renewDue } from '../renewals/renew-due.ts';
 import { openDomain } from '../testing/domain.ts';
+import { waitUntil } from '../testing/wait-until.ts';
 import { startWorld, type World } from '../testing/world.ts';
 import { cancelSubscription } from './cancel-subscription.ts';
 import { followAttempts } from './follow-attempts.ts';
@@ -121,6 +125,42 @@ for (const [name, fault, state] of [
     t.is(await renewal.charged(), 0);
   });
 }
+
+test.serial(
+  'no cancellation is committed between the last look at a charge that may be sent again and its mark',
+  async (t) => {
+    const renewal = await dueRenewal(t);
+    renewal.fault.charge = lost;
+    await renewDue(renewal.ctx);
+    const [attempt] = await world.query(
+      `select id from payment_attempt where subscription_id = $1 and state = 'UNKNOWN'`,
+      [renewal.subscriptionId],
+    );
+    const id = String(attempt!['id']);
+    const waiting = async () => {
+      const [row] = await world.query(
+        `select count(*)::int as n from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`,
+      );
+      return Number(row!['n']);
+    };
+    // Whoever holds the attempt makes the mark wait after its look at the subscription.
+    const holder = new Client({ connectionString: world.databaseUrl });
+    await holder.connect();
+    await holder.query('begin');
+    await holder.query(`select 1 from payment_attempt where id = $1 for update`, [id]);
+    const mark = inTransaction(renewal.ctx.em, (tx) => markSent(tx, [{ id, state: 'UNKNOWN' }]));
+    await waitUntil('the mark waits', async () => (await waiting()) === 1);
+    let isCanceled = false;
+    const canceled = renewal.cancel().then(() => (isCanceled = true));
+    await waitUntil('the cancellation waits, or is done', async () => isCanceled || (await waiting()) === 2);
+    const overtook = isCanceled;
+    await holder.query('rollback');
+    await holder.end();
+    const marked = (await mark).has(id);
+    await canceled;
+    t.deepEqual({ overtook, marked }, { overtook: false, marked: true });
+  },
+);
 
 for (const [name, fault] of [
   ['is away', away],
