@@ -8,3 +8,6 @@ export const lockKeys = {
 
 /** The first number of the locks on the journal's lanes; the second is the lane. */
 export const journalLaneSpace = 7_406;
+
+/** The first number of the locks on viewers who have no entitlement yet; the second is a hash of the viewer. */
+export const firstEntitlementSpace = 7_407;

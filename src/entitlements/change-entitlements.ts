@@ -1,4 +1,5 @@
 import { sql } from 'kysely';
+import { firstEntitlementSpace } from '../db/lock-keys.ts';
 import type { EntityManager } from '../db/orm.ts';
 import { rowTable } from '../db/row-table.ts';
 import { enqueue, type EntitlementChangeKind, type EntitlementMessage, type Grant } from '../outbox/enqueue.ts';
@@ -70,8 +71,18 @@ export async function changeEntitlements(
 }
 
 async function lockEntitlements(tx: EntityManager, userIds: string[]): Promise<Map<string, EntitlementState>> {
-  // A user without a row yet cannot be locked: of two first changes at once, the unique version in the outbox refuses
-  // the second, whose transaction is done again.
+  const states = await readLocked(tx, userIds);
+  const missing = userIds.filter((userId) => !states.has(userId));
+  if (missing.length === 0) return states;
+  // A row that is not there cannot be locked: of two first changes at once, the second waits here and then finds it.
+  await sql`
+    select pg_advisory_xact_lock(${firstEntitlementSpace}, key)
+    from (select distinct hashtext(id) as key from unnest(${missing}::text[]) as m(id) order by key) as keys
+  `.execute(tx.getKysely());
+  return new Map([...states, ...(await readLocked(tx, missing))]);
+}
+
+async function readLocked(tx: EntityManager, userIds: string[]): Promise<Map<string, EntitlementState>> {
   const { rows } = await sql<EntitlementRow>`
     select user_id, version, rights_version, grants from entitlement
     where user_id = any(${userIds}::uuid[]) order by user_id for update
