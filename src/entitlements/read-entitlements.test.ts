@@ -50,6 +50,40 @@ test('a lease that has ended gives no feature, whatever is stored; at its very e
   entitlements.close();
 });
 
+test('three hundred viewers asked for at once get each their own answer, those without a right among them', async (t) => {
+  const asked = await Promise.all(
+    Array.from({ length: 300 }, async (_, n) => {
+      const userId = randomUUID();
+      // Every third has nothing; the others are told apart by their version.
+      if (n % 3 !== 0) await plant(userId, [grant('cinema', [`feature.${n}`], '2027-02-01T00:00:00Z')], now, n + 2);
+      return { n, userId };
+    }),
+  );
+  const { entitlements } = world.clients();
+  const answers = await Promise.all(asked.map(({ userId }) => entitlements.getEntitlement({ userId }, { token })));
+  for (const { n, userId } of asked) {
+    const { entitlement } = answers[n]!;
+    t.is(entitlement!.userId, userId);
+    t.is(entitlement!.version, n % 3 === 0 ? 0n : BigInt(n + 2));
+    t.deepEqual(entitlement!.features, n % 3 === 0 ? [] : [`feature.${n}`]);
+  }
+  entitlements.close();
+});
+
+test('an answer is never older than its question, however many others ask meanwhile', async (t) => {
+  const userId = await plant(randomUUID(), [], now, 2);
+  const { entitlements } = world.clients();
+  const others: Promise<unknown>[] = [];
+  for (let version = 3; version <= 40; version++) {
+    for (let n = 0; n < 20; n++) others.push(entitlements.getEntitlement({ userId }, { token }));
+    await world.query(`update entitlement set version = $2 where user_id = $1`, [userId, version]);
+    const { entitlement } = await entitlements.getEntitlement({ userId }, { token });
+    t.is(entitlement!.version, BigInt(version));
+  }
+  await Promise.all(others);
+  entitlements.close();
+});
+
 test('tells what Auth was told, after a real payment', async (t) => {
   const { userId } = await world.subscriber();
   const { entitlements } = world.clients();
@@ -91,7 +125,7 @@ test('a batch answers each id in the order asked, the unknown and the repeated o
   entitlements.close();
 });
 
-test('a walk gives everybody exactly once in the order of ids, though rows are written meanwhile', async (t) => {
+test.serial('a walk gives everybody exactly once in the order of ids, though rows are written meanwhile', async (t) => {
   const since = '2026-06-01T00:00:00Z';
   const until = '2026-06-02T00:00:00Z';
   const id = (n: number) => `0a000000-0000-7000-8000-${String(n).padStart(12, '0')}`;
