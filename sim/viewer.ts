@@ -80,7 +80,15 @@ async function comeIn(system: SimulatedSystem, viewer: Viewer): Promise<void> {
   const offer = offers[random.between(0, offers.length - 1)]!;
   const withTrial = viewer.wantsTrial && offer.hasTrial;
   if (withTrial) viewer.wantsTrial = false;
-  const input = { requestId: randomUUID(), userId, priceId: offer.priceId, returnUrl: '', withTrial, email: '' };
+  const input = {
+    requestId: randomUUID(),
+    userId,
+    priceId: offer.priceId,
+    returnUrl: '',
+    withTrial,
+    email: '',
+    promoCode: '',
+  };
   const { checkout } = await subscribe(ctx, input);
   const doing = random.pick([
     [80, 'pay'],

@@ -86,6 +86,16 @@ async function ofMovedPrice(): Promise<Command> {
   return { body: { ...body, etag: plan!.etag, fromPriceId: prices[0], toPriceId: added }, token: admin };
 }
 
+const newPromoCode = (code: string) => ({ code, discount: { case: 'percentOff' as const, value: 10 }, cycles: 1 });
+
+async function ofPromoCode(): Promise<Command> {
+  const { promoCode } = await api.planAdmin.createPromoCode(
+    { ...newPromoCode('ENDED'), requestId: randomUUID(), reason },
+    { token: admin },
+  );
+  return { body: { promoCodeId: promoCode!.id, reason }, token: admin };
+}
+
 async function ofArchivedPlan(): Promise<Command> {
   const { body } = await ofPlan('unarchive');
   const archive = { planId: String(body['planId']), etag: String(body['etag']), requestId: randomUUID(), reason };
@@ -158,6 +168,8 @@ async function commands(late: { subscriptionId: string; token: string }[]): Prom
     'billing.admin.v1.PlanAdminService/ArchivePlan': await ofPlan('archive'),
     'billing.admin.v1.PlanAdminService/UnarchivePlan': await ofArchivedPlan(),
     'billing.admin.v1.PlanAdminService/DeletePlan': await ofPlan('delete'),
+    'billing.admin.v1.PlanAdminService/CreatePromoCode': { body: { ...newPromoCode('CREATED'), reason }, token: admin },
+    'billing.admin.v1.PlanAdminService/EndPromoCode': await ofPromoCode(),
     'billing.admin.v1.CustomerAdminService/EraseCustomer': await ofFormerViewer(),
     'billing.admin.v1.PaymentAdminService/RefundPayment': await ofOperator(async ({ subscriptionId }) => ({
       paymentId: await paymentOf(subscriptionId),

@@ -20,6 +20,7 @@ const table = `
 PlanService/ListPlans                             in     in    in      in      in    in    in     in        in      in    in
 PlanService/GetPlan                               in     in    in      404     in    in    in     in        in      in    404
 SubscriptionService/Subscribe                     401    state self    self    403   state 403    403       403     403   in
+SubscriptionService/PreviewSubscribe              401    in    self    self    in    in    403    403       403     403   404
 SubscriptionService/GetSubscription               401    in    404     404     in    in    403    403       403     403   404
 SubscriptionService/ListSubscriptions             401    in    self    self    in    in    403    403       403     403   in
 SubscriptionService/ListSubscriptionEvents        401    in    404     404     in    in    403    403       403     403   404
@@ -49,6 +50,9 @@ PlanAdminService/ArchivePlan                      401    403   403     403     4
 PlanAdminService/UnarchivePlan                    401    403   403     403     403   403   403    403       403     in    404
 PlanAdminService/MovePrice                        401    403   403     403     403   403   403    403       403     state 404
 PlanAdminService/DeletePlan                       401    403   403     403     403   403   403    403       403     state 404
+PlanAdminService/ListPromoCodes                   401    403   403     403     403   403   403    in        in      in    in
+PlanAdminService/CreatePromoCode                  401    403   403     403     403   403   403    403       403     in    404
+PlanAdminService/EndPromoCode                     401    403   403     403     403   403   403    403       403     in    404
 CustomerAdminService/ListCustomers                401    403   403     403     403   403   403    in        in      in    in
 CustomerAdminService/GetCustomer                  401    403   403     403     403   403   403    in        in      in    404
 CustomerAdminService/ListCustomerHistory          401    403   403     403     403   403   403    in        in      in    404
@@ -87,6 +91,7 @@ interface Subject {
   etag: string;
   provider: string;
   providerEventId: string;
+  promoCodeId: string;
 }
 
 const money = { currencyCode: 'RUB', amountMinor: 100n };
@@ -99,6 +104,7 @@ const requests: Record<string, (subject: Subject) => Record<string, unknown>> = 
   'PlanService/ListPlans': () => ({}),
   'PlanService/GetPlan': ({ planCode: code }) => ({ code }),
   'SubscriptionService/Subscribe': ({ userId }) => ({ requestId: randomUUID(), priceId: found.priceId, userId }),
+  'SubscriptionService/PreviewSubscribe': ({ userId, priceId }) => ({ priceId, userId }),
   'SubscriptionService/GetSubscription': ({ subscriptionId }) => ({ subscriptionId }),
   'SubscriptionService/ListSubscriptions': ({ userId }) => ({ userId }),
   'SubscriptionService/ListSubscriptionEvents': ({ subscriptionId }) => ({ subscriptionId }),
@@ -150,6 +156,15 @@ const requests: Record<string, (subject: Subject) => Record<string, unknown>> = 
     toPriceId: world.prices.premium,
   }),
   'PlanAdminService/DeletePlan': ({ planId, etag }) => ({ ...change(), planId, etag }),
+  'PlanAdminService/ListPromoCodes': () => ({}),
+  'PlanAdminService/CreatePromoCode': ({ planId }) => ({
+    ...change(),
+    code: 'NEW',
+    discount: { case: 'percentOff', value: 10 },
+    cycles: 1,
+    planId,
+  }),
+  'PlanAdminService/EndPromoCode': ({ promoCodeId }) => ({ ...change(), promoCodeId }),
   'CustomerAdminService/ListCustomers': ({ userId }) => ({ query: userId }),
   'CustomerAdminService/GetCustomer': ({ userId }) => ({ userId }),
   'CustomerAdminService/ListCustomerHistory': ({ userId }) => ({ userId }),
@@ -213,6 +228,11 @@ test.before(async () => {
     { planId },
     { token: await world.auth.token({ sub: 'olga', role: 'admin' }) },
   );
+  const promoCodeId = randomUUID();
+  await world.query(
+    `insert into promo_code (id, code, percent_off, cycles, created_at) values ($1, 'FOUND', 10, 1, now())`,
+    [promoCodeId],
+  );
   planAdmin.close();
   found = {
     ...(row as unknown as Subject),
@@ -221,6 +241,7 @@ test.before(async () => {
     planCode: 'basic',
     etag: plan!.etag,
     provider: 'sandbox',
+    promoCodeId,
   };
 });
 test.after.always(async () => {
@@ -242,7 +263,7 @@ function missing(): Subject {
   const [userId, subscriptionId, paymentMethodId, paymentId] = [randomUUID(), randomUUID(), randomUUID(), randomUUID()];
   const [priceId, planId, planCode, providerEventId] = [randomUUID(), randomUUID(), 'no-such-plan', 'evt_none'];
   const named = { userId, subscriptionId, paymentMethodId, paymentId, priceId, planId, planCode, providerEventId };
-  return { ...named, etag: found.etag, provider: 'nobody' };
+  return { ...named, etag: found.etag, provider: 'nobody', promoCodeId: randomUUID() };
 }
 
 interface Answer {

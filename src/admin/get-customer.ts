@@ -2,10 +2,12 @@ import { sql } from 'kysely';
 import { businessNow } from '../db/clock.ts';
 import type { EntityManager } from '../db/orm.ts';
 import { Entitlement } from '../entitlements/entitlement.ts';
-import type { CallContext } from '../identity/call-context.ts';
 import { BillingError } from '../lib/billing-error.ts';
 import type { Money } from '../lib/money.ts';
 import { Customer, PaymentMethod } from '../payments/customer.ts';
+import { Payment } from '../payments/payment.ts';
+import type { PaymentsContext } from '../payments/providers.ts';
+import { nextCharges } from '../subscriptions/next-charge.ts';
 import { nextPriceId } from '../subscriptions/plan-change.ts';
 import { Subscription, type SubscriptionState } from '../subscriptions/subscription.ts';
 import { findTargetPrices } from '../subscriptions/target-price.ts';
@@ -30,7 +32,7 @@ export interface ProductLineAccess {
   readonly accessUntil: Temporal.Instant | null;
   readonly reason: AccessReason;
   readonly method: PaymentMethod | undefined;
-  /** What the next period costs: another price where one is to come. */
+  /** What the next charge takes: what is owed already, or the price to come less what a promo code takes off. */
   readonly nextAmount: Money;
 }
 
@@ -54,7 +56,7 @@ export async function requireCustomer(em: EntityManager, userId: string): Promis
 }
 
 /** A customer's page. Throws CUSTOMER_NOT_FOUND. */
-export async function getCustomer(ctx: CallContext, { userId }: { userId: string }): Promise<CustomerRecord> {
+export async function getCustomer(ctx: PaymentsContext, { userId }: { userId: string }): Promise<CustomerRecord> {
   const em = ctx.em.fork();
   const { createdAt } = await requireCustomer(em, userId);
   const newestFirst = { orderBy: { createdAt: 'desc', id: 'desc' }, limit: rowsMax } as const;
@@ -65,6 +67,11 @@ export async function getCustomer(ctx: CallContext, { userId }: { userId: string
     em,
     subscriptions.flatMap((state) => nextPriceId(state) ?? []),
   );
+  const current = subscriptions.map((state) => {
+    const { planCode, amount } = following.get(nextPriceId(state) ?? '') ?? state;
+    return { id: state.id, paymentMethodId: state.paymentMethodId, planCode, amount };
+  });
+  const next = new Map([...(await nextCharges(ctx, em, current)), ...(await findOwed(em, subscriptions))]);
   const now = await businessNow(em);
   const newest = new Map<string, SubscriptionState>();
   for (const state of subscriptions) if (!newest.has(state.productLine)) newest.set(state.productLine, state);
@@ -75,11 +82,24 @@ export async function getCustomer(ctx: CallContext, { userId }: { userId: string
     methods,
     access: [...newest.values()].map((state) => ({
       ...accessOf(state, entitlement, methods, now),
-      nextAmount: following.get(nextPriceId(state) ?? '')?.amount ?? state.amount,
+      nextAmount: next.get(state.id)!,
     })),
     entitlementVersion: entitlement?.version ?? 0n,
     publishedVersion: entitlement ? await publishedVersion(em, userId, entitlement.version) : 0n,
   };
+}
+
+/** A failed renewal is tried again for the amount that was frozen with it. */
+async function findOwed(em: EntityManager, subscriptions: readonly SubscriptionState[]): Promise<Map<string, Money>> {
+  const ids = subscriptions.filter(({ status }) => status === 'PAST_DUE').map(({ id }) => id);
+  const owed = await em.find(Payment, {
+    subscriptionId: { $in: ids },
+    status: 'PENDING',
+    purpose: { $like: 'cycle:%' },
+  });
+  return new Map(
+    owed.map(({ subscriptionId, currencyCode, amountMinor }) => [subscriptionId, { currencyCode, amountMinor }]),
+  );
 }
 
 function accessOf(

@@ -4,6 +4,7 @@ import type { EntityManager } from '../db/orm.ts';
 import { BillingError } from '../lib/billing-error.ts';
 import type { Money } from '../lib/money.ts';
 import { Payment, PaymentAttempt } from '../payments/payment.ts';
+import { readAdjustments, type Adjustment } from '../promotions/discounts.ts';
 import type { RefundReason } from '../payments/refund.ts';
 import { readDisputesOf, type DisputeRecord } from './list-disputes.ts';
 import { readReceiptsOf, type ReceiptRecord } from './read-receipts.ts';
@@ -23,6 +24,7 @@ export interface RefundRecord {
 /** A payment with everything that was done for it. */
 export interface PaymentRecord {
   readonly payment: Payment;
+  readonly adjustments: readonly Adjustment[];
   /** What went back or is on its way; money that nobody waited for is not counted. */
   readonly refunded: Money;
   readonly attempts: readonly { readonly attempt: PaymentAttempt; readonly methodLabel: string }[];
@@ -48,6 +50,7 @@ export async function readPaymentRecords(em: EntityManager, ids: readonly string
   const refunds = await readRefunds(em, ids);
   const disputes = await readDisputesOf(em, ids);
   const receipts = await readReceiptsOf(em, ids);
+  const adjustments = await readAdjustments(em, ids);
   const byId = new Map(payments.map((payment) => [payment.id, payment]));
   return ids.flatMap((id) => {
     const payment = byId.get(id);
@@ -57,6 +60,7 @@ export async function readPaymentRecords(em: EntityManager, ids: readonly string
     const back = ownRefunds.filter(({ cause, state }) => cause !== 'SURPLUS' && state !== 'FAILED');
     return {
       payment,
+      adjustments: adjustments.filter(({ paymentId }) => paymentId === id),
       refunded: {
         currencyCode: payment.currencyCode,
         amountMinor: back.reduce((sum, { amount }) => sum + amount.amountMinor, 0n),

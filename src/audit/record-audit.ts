@@ -3,7 +3,14 @@ import type { EntityManager } from '../db/orm.ts';
 import type { CallContext } from '../identity/call-context.ts';
 import { newId } from '../lib/ids.ts';
 
-export type AuditTarget = 'plan' | 'customer' | 'subscription' | 'payment' | 'payment_method' | 'webhook_event';
+export type AuditTarget =
+  | 'plan'
+  | 'customer'
+  | 'subscription'
+  | 'payment'
+  | 'payment_method'
+  | 'webhook_event'
+  | 'promo_code';
 
 /** One change, as the log keeps it. */
 export interface AuditedChange {

@@ -11,6 +11,7 @@ import { Operators } from './migrations/operators.ts';
 import { Receipts } from './migrations/receipts.ts';
 import { PlanChanges } from './migrations/plan-changes.ts';
 import { PriceMoves } from './migrations/price-moves.ts';
+import { PromoCodes } from './migrations/promo-codes.ts';
 import { Refunds } from './migrations/refunds.ts';
 import { WholeLife } from './migrations/whole-life.ts';
 
@@ -52,6 +53,7 @@ export async function openDatabase(options: DatabaseOptions): Promise<MikroORM> 
         { name: '20261124-plan-changes', class: PlanChanges },
         { name: '20261124-price-moves', class: PriceMoves },
         { name: '20261124-contact-search', class: ContactSearch },
+        { name: '20261124-promo-codes', class: PromoCodes },
       ],
       snapshot: false,
       tableName: 'migration',

@@ -3,6 +3,7 @@ import { instantFromRow, optionalInstantFromRow } from '../db/instant-type.ts';
 import { cutPage, pageSizeOf, readPageToken, type PageRequest } from '../db/page.ts';
 import type { CallContext } from '../identity/call-context.ts';
 import type { Money } from '../lib/money.ts';
+import { readAdjustments, type Adjustment } from '../promotions/discounts.ts';
 import type { PaymentPurpose, PaymentStatus } from './payment.ts';
 
 /** A payment as a person looks at it. */
@@ -20,6 +21,8 @@ export interface ListedPayment {
   readonly settledAt: Temporal.Instant | null;
   /** Where the customer confirms the charge that waits for them; empty for none. */
   readonly actionUrl: string;
+  /** What makes the amount another one than the price. */
+  readonly adjustments: readonly Adjustment[];
 }
 
 interface Row {
@@ -48,6 +51,7 @@ export async function listPayments(
   const list = `payments of ${input.userId}`;
   const cursor = readPageToken(ctx, list, input);
   const after = cursor ? sql`and (p.created_at, p.id) < (${cursor.at.toString()}, ${cursor.id}::uuid)` : sql``;
+  const em = ctx.em.fork();
   const { rows } = await sql<Row>`
     select p.id, p.subscription_id, p.purpose, p.amount_minor, p.currency_code, p.status, p.period_start, p.period_end,
       p.created_at, p.settled_at,
@@ -58,11 +62,19 @@ export async function listPayments(
     from payment p where p.subscription_id in (select id from subscription where user_id = ${input.userId})
       and p.amount_minor > 0 ${after}
     order by p.created_at desc, p.id desc limit ${pageSizeOf(input) + 1}
-  `.execute(ctx.em.fork().getKysely());
-  return cutPage(ctx, list, input, rows.map(fromRow), ({ createdAt, id }) => ({ at: createdAt, id }));
+  `.execute(em.getKysely());
+  const lines = Map.groupBy(
+    await readAdjustments(
+      em,
+      rows.map(({ id }) => id),
+    ),
+    ({ paymentId }) => paymentId,
+  );
+  const payments = rows.map((row) => ({ ...fromRow(row), adjustments: lines.get(row.id) ?? [] }));
+  return cutPage(ctx, list, input, payments, ({ createdAt, id }) => ({ at: createdAt, id }));
 }
 
-function fromRow(row: Row): ListedPayment {
+function fromRow(row: Row): Omit<ListedPayment, 'adjustments'> {
   const money = (amountMinor: string) => ({ currencyCode: row.currency_code, amountMinor: BigInt(amountMinor) });
   return {
     id: row.id,

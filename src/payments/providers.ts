@@ -1,5 +1,6 @@
 import type { CallContext } from '../identity/call-context.ts';
 import { BillingError } from '../lib/billing-error.ts';
+import type { MinimumOf } from '../promotions/discounts.ts';
 import { RequestRefused, type PaymentProvider } from './provider.ts';
 
 /** The payment systems that are configured, by name, in the order of the configuration. */
@@ -42,6 +43,11 @@ export function providerOf(ctx: PaymentsContext, key: ProviderKey): PaymentProvi
 /** For the log. */
 export function notConfigured({ provider, merchantAccount }: ProviderKey): string {
   return `the payment system ${provider} with the account ${merchantAccount} is not configured`;
+}
+
+/** The least that a provider charges in a currency, by its name; 1 where that is not known. Minor units. */
+export function minimumAmounts({ providers }: Pick<PaymentsContext, 'providers'>): MinimumOf {
+  return (provider, currencyCode) => providers.get(provider ?? '')?.capabilities.minimumAmountMinor(currencyCode) ?? 1n;
 }
 
 /** The provider that a new customer gets. Throws CURRENCY_NOT_TAKEN. */

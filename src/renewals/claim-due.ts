@@ -13,6 +13,8 @@ import {
   type AttemptRow,
 } from '../payments/attempt-rows.ts';
 import { idempotencyKey, type PaymentStatus } from '../payments/payment.ts';
+import { minimumAmounts, type PaymentsContext } from '../payments/providers.ts';
+import { findDiscounts, insertAdjustments, type Discount } from '../promotions/discounts.ts';
 import { periodToCharge, type BillingPeriod } from '../subscriptions/billing-period.ts';
 import { dunning } from '../subscriptions/dunning.ts';
 import { forgive, scheduleOf, type SubscriptionChange } from '../subscriptions/lifecycle.ts';
@@ -32,6 +34,8 @@ interface Due {
   readonly attemptNumber: number;
   /** Of a new payment; a retry keeps the one that was frozen. */
   readonly period: BillingPeriod | undefined;
+  /** Of a new payment: what is taken off its price. */
+  readonly discount?: Discount | undefined;
 }
 
 /**
@@ -41,7 +45,7 @@ interface Due {
  * right are the row locks, one payment per (subscription, purpose) and one live attempt per payment. Plain SQL, because
  * a claim is hundreds of rows.
  */
-export async function claimDue(ctx: SubscriptionsContext): Promise<AttemptRow[]> {
+export async function claimDue(ctx: SubscriptionsContext & PaymentsContext): Promise<AttemptRow[]> {
   const attempts = await inBatchTransaction(ctx.em, async (tx) => {
     const db = tx.getKysely();
     const [space, key] = lockKeys.renewals;
@@ -57,7 +61,12 @@ export async function claimDue(ctx: SubscriptionsContext): Promise<AttemptRow[]>
     const { dues, forgiven, passed } = decideDues(ctx, current, await findOwed(tx, current), now);
     await storeChanges(ctx, tx, [...switches, ...forgiven], now);
     await storePayments(tx, passed, now);
-    const claimed = await storeClaim(tx, dues, now);
+    const discounts = await findDiscounts(tx, current, minimumAmounts(ctx));
+    const claimed = await storeClaim(
+      tx,
+      dues.map((due) => ({ ...due, discount: discounts.get(due.state.id) })),
+      now,
+    );
     failPoint('claim.before-commit');
     return claimed;
   });
@@ -171,12 +180,17 @@ async function storeClaim(tx: EntityManager, dues: readonly Due[], now: Temporal
       subscription_id: ['uuid', ({ state }) => state.id],
       user_id: ['uuid', ({ state }) => state.userId],
       purpose: ['text', ({ period }) => `cycle:${period.cycle}`],
-      amount_minor: ['bigint', ({ state }) => state.amount.amountMinor],
+      amount_minor: ['bigint', ({ state, discount }) => state.amount.amountMinor - (discount?.discountMinor ?? 0n)],
       currency_code: ['text', ({ state }) => state.amount.currencyCode],
       period_start: ['instant', ({ period }) => period.start],
       period_end: ['instant', ({ period }) => period.end],
     })}
   `.execute(db);
+  await insertAdjustments(
+    tx,
+    fresh.flatMap(({ paymentId, discount }) => (discount ? [{ ...discount, paymentId }] : [])),
+    now,
+  );
   const attempts = await insertAttempts(
     tx,
     sql`

@@ -28,7 +28,7 @@ let lastClaim: Promise<unknown> = Promise.resolve();
  * One claim at a time in this process: a lane that found the claim's lock taken by its neighbour would sleep until the
  * next tick. Another replica's claim is not waited for.
  */
-function claimInTurn(ctx: SubscriptionsContext): Promise<AttemptRow[]> {
+function claimInTurn(ctx: SubscriptionsContext & PaymentsContext): Promise<AttemptRow[]> {
   const claim = lastClaim.then(() => claimDue(ctx));
   lastClaim = claim.catch(() => undefined);
   return claim;

@@ -61,7 +61,7 @@ export async function changePlan(
       sent.flatMap(({ attempt, outcome }) => (outcome ? [{ attemptId: attempt.id, outcome }] : [])),
     );
     return await inTransaction(ctx.em, async (tx) => {
-      const answer = await resultOf(tx, input.subscriptionId, claim.paymentId);
+      const answer = await resultOf(ctx, tx, input.subscriptionId, claim.paymentId);
       await answerRequest(tx, key, answer);
       return answer;
     });
@@ -141,14 +141,19 @@ async function findBegun(
 }
 
 /** How far the payment has come by now. */
-async function resultOf(tx: EntityManager, subscriptionId: string, paymentId: string): Promise<PlanChangeResult> {
+async function resultOf(
+  ctx: PaymentsContext,
+  tx: EntityManager,
+  subscriptionId: string,
+  paymentId: string,
+): Promise<PlanChangeResult> {
   const subscription = (await lockSubscriptions(tx, [subscriptionId])).get(subscriptionId)!;
   const payment = await tx.findOneOrFail(Payment, { id: paymentId });
   const attempt = await tx.findOneOrFail(PaymentAttempt, { paymentId });
   const outcomes = { SUCCEEDED: 'applied', VOID: 'payment failed', PENDING: 'payment pending' } as const;
   return {
     subscription,
-    quote: await quoteOfPayment(tx, payment, subscription),
+    quote: await quoteOfPayment(ctx, tx, payment, subscription),
     outcome: outcomes[payment.status],
     actionUrl: (attempt.state === 'WAITING' && attempt.checkoutUrl) || '',
     declineCode: attempt.declineCode ?? '',

@@ -3,8 +3,9 @@ import type { EntityManager } from '../db/orm.ts';
 import { BillingError } from '../lib/billing-error.ts';
 import { requireNoDispute } from './dispute-rules.ts';
 import { PaymentMethod } from '../payments/customer.ts';
-import type { PaymentsContext } from '../payments/providers.ts';
+import { minimumAmounts, type PaymentsContext } from '../payments/providers.ts';
 import { outcomePending } from './extend-period.ts';
+import { nextChargeAt } from './next-charge.ts';
 import { findPaidSpan, type BoughtSpan } from './paid-span.ts';
 import { quotePlanChange, type PlanChangeQuote, type TargetPrice } from './plan-change-quote.ts';
 import { requireTransition } from './state-table.ts';
@@ -53,15 +54,14 @@ export async function decidePlanChange(
   }
   const quote = quotePlanChange(state, target, paid, at, await minimumOf(ctx, tx, state));
   if (quote.timing === 'at-period-end') requireTransition(state, 'change-plan-at-period-end');
-  return { target, quote, paid };
+  return { target, quote: { ...quote, nextCharge: await nextChargeAt(ctx, tx, state, target) }, paid };
 }
 
 /** The least that the provider of the subscription's method charges. */
 async function minimumOf(ctx: PaymentsContext, tx: EntityManager, state: SubscriptionState): Promise<bigint> {
   const { paymentMethodId: id, amount } = state;
   const method = id === null ? null : await tx.findOne(PaymentMethod, { id });
-  const provider = method && ctx.providers.get(method.provider);
-  return provider ? provider.capabilities.minimumAmountMinor(amount.currencyCode) : 1n;
+  return minimumAmounts(ctx)(method?.provider, amount.currencyCode);
 }
 
 /** The present price is one only where another is to come, which it then drops. */

@@ -3,8 +3,10 @@ import { newId } from '../lib/ids.ts';
 import { attemptLeaseMs, findAttempts, nextCheckAfter, type AttemptRow } from '../payments/attempt-rows.ts';
 import { PaymentMethod } from '../payments/customer.ts';
 import { idempotencyKey, Payment, PaymentAttempt } from '../payments/payment.ts';
+import type { PaymentsContext } from '../payments/providers.ts';
 import { requireMethod } from './commands.ts';
 import type { DecidedPlanChange } from './decide-plan-change.ts';
+import { nextChargeAt } from './next-charge.ts';
 import { isSameInterval, type PlanChangeQuote } from './plan-change-quote.ts';
 import { requireChargeable } from './retry-payment.ts';
 import { requireTransition } from './state-table.ts';
@@ -99,6 +101,7 @@ function createPayment(
 
 /** What was agreed with a payment for another plan: the frozen amounts, whatever has become of it. */
 export async function quoteOfPayment(
+  ctx: PaymentsContext,
   tx: EntityManager,
   payment: Payment,
   state: SubscriptionState,
@@ -114,6 +117,6 @@ export async function quoteOfPayment(
     charge: money(payment.creditMinor + payment.amountMinor),
     due: money(payment.amountMinor),
     period: { cycle: state.cycle, start: isSameInterval(state, target) ? state.currentPeriodStart! : start, end },
-    nextCharge: target.amount,
+    nextCharge: await nextChargeAt(ctx, tx, state, target),
   };
 }

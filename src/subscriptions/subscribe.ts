@@ -3,15 +3,18 @@ import { priceOnSale } from '../catalog/plans-on-sale.ts';
 import type { Price } from '../catalog/plan.ts';
 import { businessNow } from '../db/clock.ts';
 import { inTransaction, type EntityManager } from '../db/orm.ts';
+import { rehearse } from '../db/rehearse.ts';
 import { answerRequest, beginRequest, releaseRequest, requestKey } from '../identity/once.ts';
 import { BillingError } from '../lib/billing-error.ts';
 import { newId } from '../lib/ids.ts';
+import type { Money } from '../lib/money.ts';
 import { attemptLeaseMs, findOpenAttempt, nextCheckAfter, type AttemptRow } from '../payments/attempt-rows.ts';
 import { idempotencyKey, Payment, PaymentAttempt } from '../payments/payment.ts';
 import type { PaymentProvider } from '../payments/provider.ts';
 import { providerForCurrency, type PaymentsContext } from '../payments/providers.ts';
 import { keepConsent, type Consent } from '../payments/keep-consent.ts';
 import { keepContact, requireContact } from '../payments/receipts.ts';
+import { codeOfSubscription, requireRedeemable, storeRedemption, type Redeemable } from '../promotions/redeem.ts';
 import { openPage, storePage, subscriptionChanged } from './checkout-page.ts';
 import { endCheckout } from './end-checkout.ts';
 import { snapshot, type SubscriptionsContext } from './subscription-rows.ts';
@@ -30,6 +33,8 @@ export interface SubscribeInput {
   returnUrl: string;
   /** Begin with the plan's trial: the page only saves the method. */
   withTrial: boolean;
+  /** What takes something off, as the viewer typed it; empty for none. */
+  promoCode: string;
   /** Where receipts go; empty to keep what is known, or else to take the address that the viewer's token names. */
   email: string;
   /** To recurring payments; undefined where nobody told us. */
@@ -56,8 +61,8 @@ const replacementsMax = 3;
  * opened outside of any; the second transaction stores the page and the answer. Whoever repeats the call after a crash
  * in between continues the same attempt under the same key.
  *
- * Throws PLAN_NOT_FOUND, CURRENCY_NOT_TAKEN, CONTACT_REQUIRED, SUBSCRIPTION_EXISTS, TRIAL_NOT_AVAILABLE, PROVIDER_UNAVAILABLE,
- * REQUEST_ID_REUSED, REQUEST_IN_PROGRESS.
+ * Throws PLAN_NOT_FOUND, CURRENCY_NOT_TAKEN, CONTACT_REQUIRED, SUBSCRIPTION_EXISTS, TRIAL_NOT_AVAILABLE,
+ * PROMO_CODE_NOT_FOUND, PROMO_CODE_NOT_APPLICABLE, PROVIDER_UNAVAILABLE, REQUEST_ID_REUSED, REQUEST_IN_PROGRESS.
  */
 export async function subscribe(ctx: SubscribeContext, input: SubscribeInput): Promise<SubscribeResult> {
   const { requestId, ...asked } = input;
@@ -128,12 +133,13 @@ async function claimCheckout(ctx: SubscribeContext, tx: EntityManager, input: Su
   // Not `nextTransitionAt`: that one moves on while the provider does not confirm the end of the page.
   const endsAt = open.createdAt.add({ milliseconds: provider.capabilities.checkoutTtlMs });
   const over = Temporal.Instant.compare(endsAt, now) <= 0;
-  const { amountMinor } = await tx.findOneOrFail(Payment, { id: open.openPaymentId! });
-  const same = open.price.id === price.id && amountMinor === amountOf(price, input);
+  const payment = await tx.findOneOrFail(Payment, { id: open.openPaymentId! });
+  const sameCode = ((await codeOfSubscription(tx, open.id)) ?? '') === input.promoCode.toUpperCase();
+  const same = open.price.id === price.id && sameCode && (payment.amountMinor === 0n) === input.withTrial;
   if (!same || over) return { kind: 'replace', subscriptionId: open.id };
   const attempt = await findOpenAttempt(tx, open.openPaymentId!);
   // T3: the method was declined for good; another one may be tried, as a new attempt of the same payment.
-  return { kind: 'checkout', attempt: attempt ?? (await addCheckout(tx, open, price, input, provider, now)) };
+  return { kind: 'checkout', attempt: attempt ?? (await addCheckout(tx, payment, price, input, provider, now)) };
 }
 
 async function createSubscription(
@@ -145,12 +151,14 @@ async function createSubscription(
   now: Temporal.Instant,
 ): Promise<AttemptRow> {
   const { plan, currencyCode } = price;
+  const discount = input.promoCode === '' ? undefined : await requireDiscount(tx, input, price, provider);
   const payment = tx.create(Payment, {
     id: newId(),
     subscriptionId: newId(),
     userId: input.userId,
     purpose: 'initial',
-    amountMinor: amountOf(price, input),
+    // A trial begins with a page that takes nothing; the discount is for the cycles after it.
+    amountMinor: input.withTrial ? 0n : price.amountMinor - (discount?.discountMinor ?? 0n),
     currencyCode,
     status: 'PENDING',
     createdAt: now,
@@ -179,35 +187,49 @@ async function createSubscription(
     occurredAt: now,
   });
   await tx.flush();
-  return addCheckout(tx, subscription, price, input, provider, now);
+  if (discount) {
+    const { id: subscriptionId, userId } = subscription;
+    const paymentId = input.withTrial ? undefined : payment.id;
+    await storeRedemption(tx, discount, { subscriptionId, userId, paymentId }, now);
+  }
+  return addCheckout(tx, payment, price, input, provider, now);
 }
 
-/** A trial begins with a page that takes nothing. */
-function amountOf(price: Price, { withTrial }: SubscribeInput): bigint {
-  return withTrial ? 0n : price.amountMinor;
+function requireDiscount(
+  tx: EntityManager,
+  { promoCode, userId }: Pick<SubscribeInput, 'promoCode' | 'userId'>,
+  { plan, amountMinor, currencyCode }: Price,
+  { capabilities }: PaymentProvider,
+): Promise<Redeemable> {
+  return requireRedeemable(tx, {
+    code: promoCode,
+    userId,
+    price: { planId: plan.id, amount: { currencyCode, amountMinor } },
+    minimumMinor: capabilities.minimumAmountMinor(currencyCode),
+  });
 }
 
 async function addCheckout(
   tx: EntityManager,
-  subscription: Subscription,
+  payment: Payment,
   price: Price,
   input: SubscribeInput,
   provider: PaymentProvider,
   now: Temporal.Instant,
 ): Promise<AttemptRow> {
-  const paymentId = subscription.openPaymentId!;
+  const paymentId = payment.id;
   const attemptNumber = 1 + (await tx.count(PaymentAttempt, { paymentId }));
   tx.create(PaymentAttempt, {
     id: newId(),
     paymentId,
-    subscriptionId: subscription.id,
+    subscriptionId: payment.subscriptionId,
     attemptNumber,
     kind: 'checkout',
     idempotencyKey: idempotencyKey(paymentId, attemptNumber),
     provider: provider.name,
     merchantAccount: provider.merchantAccount,
-    amountMinor: amountOf(price, input),
-    currencyCode: price.currencyCode,
+    amountMinor: payment.amountMinor,
+    currencyCode: payment.currencyCode,
     description: price.plan.name,
     returnUrl: input.returnUrl,
     state: 'PENDING',
@@ -217,4 +239,27 @@ async function addCheckout(
   });
   await tx.flush();
   return (await findOpenAttempt(tx, paymentId))!;
+}
+
+/** What a price costs a viewer at first. */
+export interface SubscribeQuote {
+  readonly price: Money;
+  readonly discount: Redeemable | undefined;
+}
+
+/**
+ * What `subscribe` would charge for each of the first cycles, by the same rules; nothing is written. Throws PLAN_NOT_FOUND,
+ * CURRENCY_NOT_TAKEN, PROMO_CODE_NOT_FOUND, PROMO_CODE_NOT_APPLICABLE.
+ */
+export async function previewSubscribe(
+  ctx: PaymentsContext,
+  input: Pick<SubscribeInput, 'userId' | 'priceId' | 'promoCode'>,
+): Promise<SubscribeQuote> {
+  return rehearse(ctx.em, async (tx) => {
+    const price = await priceOnSale(tx, input.priceId);
+    const { currencyCode, amountMinor } = price;
+    const provider = providerForCurrency(ctx, currencyCode);
+    const discount = input.promoCode === '' ? undefined : await requireDiscount(tx, input, price, provider);
+    return { price: { currencyCode, amountMinor }, discount };
+  });
 }

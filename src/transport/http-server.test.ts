@@ -16,6 +16,7 @@ test.before(async () => {
       router.add(SubscriptionService, {
         subscribe: answer,
         getSubscription: answer,
+        previewSubscribe: answer,
         listSubscriptions: answer,
         listSubscriptionEvents: answer,
         cancelSubscription: answer,

@@ -56,6 +56,7 @@ test('reads the access rules from the contracts', (t) => {
   router.add(SubscriptionService, {
     subscribe: answer,
     getSubscription: answer,
+    previewSubscribe: answer,
     listSubscriptions: answer,
     listSubscriptionEvents: answer,
     cancelSubscription: answer,

@@ -57,6 +57,7 @@ test.before(async () => {
           lastCall = call;
           return { subscription: { userId: call.actor.id } };
         },
+        previewSubscribe: answer,
         listSubscriptions: answer,
         listSubscriptionEvents: answer,
         cancelSubscription: answer,

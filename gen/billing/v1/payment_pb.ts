@@ -15,7 +15,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file billing/v1/payment.proto.
  */
 export const file_billing_v1_payment: GenFile = /*@__PURE__*/
-  fileDesc("ChhiaWxsaW5nL3YxL3BheW1lbnQucHJvdG8SCmJpbGxpbmcudjEiiAMKB1BheW1lbnQSCgoCaWQYASABKAkSFwoPc3Vic2NyaXB0aW9uX2lkGAIgASgJEg8KB3B1cnBvc2UYAyABKAkSIQoGYW1vdW50GAQgASgLMhEuYmlsbGluZy52MS5Nb25leRIjCghyZWZ1bmRlZBgFIAEoCzIRLmJpbGxpbmcudjEuTW9uZXkSKQoGc3RhdHVzGAYgASgOMhkuYmlsbGluZy52MS5QYXltZW50U3RhdHVzEjAKDHBlcmlvZF9zdGFydBgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKcGVyaW9kX2VuZBgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKY3JlYXRlZF9hdBgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKc2V0dGxlZF9hdBgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEgoKYWN0aW9uX3VybBgLIAEoCSLvAQoNUGF5bWVudE1ldGhvZBIKCgJpZBgBIAEoCRINCgVicmFuZBgCIAEoCRINCgVsYXN0NBgDIAEoCRIUCgxleHBpcnlfbW9udGgYBCABKAUSEwoLZXhwaXJ5X3llYXIYBSABKAUSDgoGaW5fdXNlGAYgASgIEi4KCmNyZWF0ZWRfYXQYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhcKD2NvbnNlbnRfdmVyc2lvbhgIIAEoCRIwCgxjb25zZW50ZWRfYXQYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIlkKB0NvbnNlbnQSHwoMdGV4dF92ZXJzaW9uGAEgASgJQgm6SAZyBBABGEASLQoKaXBfYWRkcmVzcxgCIAEoCUIZukgWchQYLTIQXlswLTlhLWZBLUYuOl0qJCJHCghDaGVja291dBILCgN1cmwYASABKAkSLgoKZXhwaXJlc19hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAqggEKDVBheW1lbnRTdGF0dXMSHgoaUEFZTUVOVF9TVEFUVVNfVU5TUEVDSUZJRUQQABIaChZQQVlNRU5UX1NUQVRVU19QRU5ESU5HEAESHAoYUEFZTUVOVF9TVEFUVVNfU1VDQ0VFREVEEAISFwoTUEFZTUVOVF9TVEFUVVNfVk9JRBADYgZwcm90bzM", [file_billing_v1_money, file_buf_validate_validate, file_google_protobuf_timestamp]);
+  fileDesc("ChhiaWxsaW5nL3YxL3BheW1lbnQucHJvdG8SCmJpbGxpbmcudjEivAMKB1BheW1lbnQSCgoCaWQYASABKAkSFwoPc3Vic2NyaXB0aW9uX2lkGAIgASgJEg8KB3B1cnBvc2UYAyABKAkSIQoGYW1vdW50GAQgASgLMhEuYmlsbGluZy52MS5Nb25leRIjCghyZWZ1bmRlZBgFIAEoCzIRLmJpbGxpbmcudjEuTW9uZXkSKQoGc3RhdHVzGAYgASgOMhkuYmlsbGluZy52MS5QYXltZW50U3RhdHVzEjAKDHBlcmlvZF9zdGFydBgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKcGVyaW9kX2VuZBgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKY3JlYXRlZF9hdBgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKc2V0dGxlZF9hdBgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEgoKYWN0aW9uX3VybBgLIAEoCRIyCgthZGp1c3RtZW50cxgMIAMoCzIdLmJpbGxpbmcudjEuUGF5bWVudEFkanVzdG1lbnQiSgoRUGF5bWVudEFkanVzdG1lbnQSIQoGYW1vdW50GAEgASgLMhEuYmlsbGluZy52MS5Nb25leRISCgpwcm9tb19jb2RlGAIgASgJIu8BCg1QYXltZW50TWV0aG9kEgoKAmlkGAEgASgJEg0KBWJyYW5kGAIgASgJEg0KBWxhc3Q0GAMgASgJEhQKDGV4cGlyeV9tb250aBgEIAEoBRITCgtleHBpcnlfeWVhchgFIAEoBRIOCgZpbl91c2UYBiABKAgSLgoKY3JlYXRlZF9hdBgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFwoPY29uc2VudF92ZXJzaW9uGAggASgJEjAKDGNvbnNlbnRlZF9hdBgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiWQoHQ29uc2VudBIfCgx0ZXh0X3ZlcnNpb24YASABKAlCCbpIBnIEEAEYQBItCgppcF9hZGRyZXNzGAIgASgJQhm6SBZyFBgtMhBeWzAtOWEtZkEtRi46XSokIkcKCENoZWNrb3V0EgsKA3VybBgBIAEoCRIuCgpleHBpcmVzX2F0GAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCqCAQoNUGF5bWVudFN0YXR1cxIeChpQQVlNRU5UX1NUQVRVU19VTlNQRUNJRklFRBAAEhoKFlBBWU1FTlRfU1RBVFVTX1BFTkRJTkcQARIcChhQQVlNRU5UX1NUQVRVU19TVUNDRUVERUQQAhIXChNQQVlNRU5UX1NUQVRVU19WT0lEEANiBnByb3RvMw", [file_billing_v1_money, file_buf_validate_validate, file_google_protobuf_timestamp]);
 
 /**
  * Money owed for one purpose of one subscription.
@@ -99,6 +99,13 @@ export type Payment = Message<"billing.v1.Payment"> & {
    * @generated from field: string action_url = 11;
    */
   actionUrl: string;
+
+  /**
+   * What makes the amount another one than the price; amount less these lines is the price.
+   *
+   * @generated from field: repeated billing.v1.PaymentAdjustment adjustments = 12;
+   */
+  adjustments: PaymentAdjustment[];
 };
 
 /**
@@ -107,6 +114,34 @@ export type Payment = Message<"billing.v1.Payment"> & {
  */
 export const PaymentSchema: GenMessage<Payment> = /*@__PURE__*/
   messageDesc(file_billing_v1_payment, 0);
+
+/**
+ * A stored line of a payment.
+ *
+ * @generated from message billing.v1.PaymentAdjustment
+ */
+export type PaymentAdjustment = Message<"billing.v1.PaymentAdjustment"> & {
+  /**
+   * Below zero for what was taken off.
+   *
+   * @generated from field: billing.v1.Money amount = 1;
+   */
+  amount?: Money | undefined;
+
+  /**
+   * The promo code that took it off.
+   *
+   * @generated from field: string promo_code = 2;
+   */
+  promoCode: string;
+};
+
+/**
+ * Describes the message billing.v1.PaymentAdjustment.
+ * Use `create(PaymentAdjustmentSchema)` to create a new message.
+ */
+export const PaymentAdjustmentSchema: GenMessage<PaymentAdjustment> = /*@__PURE__*/
+  messageDesc(file_billing_v1_payment, 1);
 
 /**
  * A method that the payment system keeps for recurring payments. No card number is ever here.
@@ -183,7 +218,7 @@ export type PaymentMethod = Message<"billing.v1.PaymentMethod"> & {
  * Use `create(PaymentMethodSchema)` to create a new message.
  */
 export const PaymentMethodSchema: GenMessage<PaymentMethod> = /*@__PURE__*/
-  messageDesc(file_billing_v1_payment, 1);
+  messageDesc(file_billing_v1_payment, 2);
 
 /**
  * That the viewer agreed to recurring payments.
@@ -211,7 +246,7 @@ export type Consent = Message<"billing.v1.Consent"> & {
  * Use `create(ConsentSchema)` to create a new message.
  */
 export const ConsentSchema: GenMessage<Consent> = /*@__PURE__*/
-  messageDesc(file_billing_v1_payment, 2);
+  messageDesc(file_billing_v1_payment, 3);
 
 /**
  * The payment system's page, for a payment or for saving a method.
@@ -239,7 +274,7 @@ export type Checkout = Message<"billing.v1.Checkout"> & {
  * Use `create(CheckoutSchema)` to create a new message.
  */
 export const CheckoutSchema: GenMessage<Checkout> = /*@__PURE__*/
-  messageDesc(file_billing_v1_payment, 3);
+  messageDesc(file_billing_v1_payment, 4);
 
 /**
  * Whether money that is owed was taken.

@@ -7,7 +7,7 @@ import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf
 import { file_billing_options_v1_access } from "../options/v1/access_pb.ts";
 import type { Money } from "./money_pb.ts";
 import { file_billing_v1_money } from "./money_pb.ts";
-import type { Checkout, Consent, Payment } from "./payment_pb.ts";
+import type { Checkout, Consent, Payment, PaymentAdjustment } from "./payment_pb.ts";
 import { file_billing_v1_payment } from "./payment_pb.ts";
 import type { Subscription, SubscriptionEvent } from "./subscription_pb.ts";
 import { file_billing_v1_subscription } from "./subscription_pb.ts";
@@ -20,7 +20,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file billing/v1/subscription_service.proto.
  */
 export const file_billing_v1_subscription_service: GenFile = /*@__PURE__*/
-  fileDesc("CiViaWxsaW5nL3YxL3N1YnNjcmlwdGlvbl9zZXJ2aWNlLnByb3RvEgpiaWxsaW5nLnYxIp4DCgpQbGFuQ2hhbmdlEiwKBnRpbWluZxgBIAEoDjIcLmJpbGxpbmcudjEuUGxhbkNoYW5nZVRpbWluZxIwCgxlZmZlY3RpdmVfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiEKBmNyZWRpdBgDIAEoCzIRLmJpbGxpbmcudjEuTW9uZXkSIQoGY2hhcmdlGAQgASgLMhEuYmlsbGluZy52MS5Nb25leRIeCgNkdWUYBSABKAsyES5iaWxsaW5nLnYxLk1vbmV5EjAKDHByb3JhdGlvbl9hdBgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASOAoUY3VycmVudF9wZXJpb2Rfc3RhcnQYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjYKEmN1cnJlbnRfcGVyaW9kX2VuZBgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASJgoLbmV4dF9jaGFyZ2UYCSABKAsyES5iaWxsaW5nLnYxLk1vbmV5IlkKGFByZXZpZXdQbGFuQ2hhbmdlUmVxdWVzdBIhCg9zdWJzY3JpcHRpb25faWQYASABKAlCCLpIBXIDsAEBEhoKCHByaWNlX2lkGAIgASgJQgi6SAVyA7ABASJDChlQcmV2aWV3UGxhbkNoYW5nZVJlc3BvbnNlEiYKBmNoYW5nZRgBIAEoCzIWLmJpbGxpbmcudjEuUGxhbkNoYW5nZSKiAQoRQ2hhbmdlUGxhblJlcXVlc3QSHAoKcmVxdWVzdF9pZBgBIAEoCUIIukgFcgOwAQESIQoPc3Vic2NyaXB0aW9uX2lkGAIgASgJQgi6SAVyA7ABARIaCghwcmljZV9pZBgDIAEoCUIIukgFcgOwAQESMAoMcHJvcmF0aW9uX2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCLGAQoSQ2hhbmdlUGxhblJlc3BvbnNlEi4KDHN1YnNjcmlwdGlvbhgBIAEoCzIYLmJpbGxpbmcudjEuU3Vic2NyaXB0aW9uEiYKBmNoYW5nZRgCIAEoCzIWLmJpbGxpbmcudjEuUGxhbkNoYW5nZRIuCgdvdXRjb21lGAMgASgOMh0uYmlsbGluZy52MS5QbGFuQ2hhbmdlT3V0Y29tZRISCgphY3Rpb25fdXJsGAQgASgJEhQKDGRlY2xpbmVfY29kZRgFIAEoCSJWChNSZXRyeVBheW1lbnRSZXF1ZXN0EhwKCnJlcXVlc3RfaWQYASABKAlCCLpIBXIDsAEBEiEKD3N1YnNjcmlwdGlvbl9pZBgCIAEoCUIIukgFcgOwAQEiRgoUUmV0cnlQYXltZW50UmVzcG9uc2USLgoMc3Vic2NyaXB0aW9uGAEgASgLMhguYmlsbGluZy52MS5TdWJzY3JpcHRpb24iowEKE0xpc3RQYXltZW50c1JlcXVlc3QSTwoHdXNlcl9pZBgBIAEoCUI+ukg7cjkyN14oWzAtOWEtZkEtRl17OH0oLVswLTlhLWZBLUZdezR9KXszfS1bMC05YS1mQS1GXXsxMn0pPyQSHQoJcGFnZV9zaXplGAIgASgFQgq6SAcaBRj0AygAEhwKCnBhZ2VfdG9rZW4YAyABKAlCCLpIBXIDGIAEIlYKFExpc3RQYXltZW50c1Jlc3BvbnNlEiUKCHBheW1lbnRzGAEgAygLMhMuYmlsbGluZy52MS5QYXltZW50EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSLCAgoQU3Vic2NyaWJlUmVxdWVzdBIcCgpyZXF1ZXN0X2lkGAEgASgJQgi6SAVyA7ABARIaCghwcmljZV9pZBgCIAEoCUIIukgFcgOwAQESTwoHdXNlcl9pZBgDIAEoCUI+ukg7cjkyN14oWzAtOWEtZkEtRl17OH0oLVswLTlhLWZBLUZdezR9KXszfS1bMC05YS1mQS1GXXsxMn0pPyQSMQoKcmV0dXJuX3VybBgEIAEoCUIdukgachgYgBAyE14oaHR0cHM/Oi8vW14gXSspPyQSEgoKd2l0aF90cmlhbBgFIAEoCBI2CgVlbWFpbBgKIAEoCUInukgkciIY/gEyHV4oW15AIF17MSw2NH1AW15AIF17MSwxODl9KT8kEiQKB2NvbnNlbnQYCyABKAsyEy5iaWxsaW5nLnYxLkNvbnNlbnQiawoRU3Vic2NyaWJlUmVzcG9uc2USLgoMc3Vic2NyaXB0aW9uGAEgASgLMhguYmlsbGluZy52MS5TdWJzY3JpcHRpb24SJgoIY2hlY2tvdXQYAiABKAsyFC5iaWxsaW5nLnYxLkNoZWNrb3V0IjsKFkdldFN1YnNjcmlwdGlvblJlcXVlc3QSIQoPc3Vic2NyaXB0aW9uX2lkGAEgASgJQgi6SAVyA7ABASJJChdHZXRTdWJzY3JpcHRpb25SZXNwb25zZRIuCgxzdWJzY3JpcHRpb24YASABKAsyGC5iaWxsaW5nLnYxLlN1YnNjcmlwdGlvbiKoAQoYTGlzdFN1YnNjcmlwdGlvbnNSZXF1ZXN0Ek8KB3VzZXJfaWQYASABKAlCPrpIO3I5MjdeKFswLTlhLWZBLUZdezh9KC1bMC05YS1mQS1GXXs0fSl7M30tWzAtOWEtZkEtRl17MTJ9KT8kEh0KCXBhZ2Vfc2l6ZRgCIAEoBUIKukgHGgUY9AMoABIcCgpwYWdlX3Rva2VuGAMgASgJQgi6SAVyAxiABCJlChlMaXN0U3Vic2NyaXB0aW9uc1Jlc3BvbnNlEi8KDXN1YnNjcmlwdGlvbnMYASADKAsyGC5iaWxsaW5nLnYxLlN1YnNjcmlwdGlvbhIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkifwodTGlzdFN1YnNjcmlwdGlvbkV2ZW50c1JlcXVlc3QSIQoPc3Vic2NyaXB0aW9uX2lkGAEgASgJQgi6SAVyA7ABARIdCglwYWdlX3NpemUYAiABKAVCCrpIBxoFGPQDKAASHAoKcGFnZV90b2tlbhgDIAEoCUIIukgFcgMYgAQiaAoeTGlzdFN1YnNjcmlwdGlvbkV2ZW50c1Jlc3BvbnNlEi0KBmV2ZW50cxgBIAMoCzIdLmJpbGxpbmcudjEuU3Vic2NyaXB0aW9uRXZlbnQSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIrABChlDYW5jZWxTdWJzY3JpcHRpb25SZXF1ZXN0EhwKCnJlcXVlc3RfaWQYASABKAlCCLpIBXIDsAEBEiEKD3N1YnNjcmlwdGlvbl9pZBgCIAEoCUIIukgFcgOwAQESOAoJZWZmZWN0aXZlGAMgASgOMhsuYmlsbGluZy52MS5DYW5jZWxFZmZlY3RpdmVCCLpIBYIBAhABEhgKBnJlYXNvbhgEIAEoCUIIukgFcgMYgAIibwoaQ2FuY2VsU3Vic2NyaXB0aW9uUmVzcG9uc2USLgoMc3Vic2NyaXB0aW9uGAEgASgLMhguYmlsbGluZy52MS5TdWJzY3JpcHRpb24SIQoGcmVmdW5kGAIgASgLMhEuYmlsbGluZy52MS5Nb25leSJcChlSZXN1bWVTdWJzY3JpcHRpb25SZXF1ZXN0EhwKCnJlcXVlc3RfaWQYASABKAlCCLpIBXIDsAEBEiEKD3N1YnNjcmlwdGlvbl9pZBgCIAEoCUIIukgFcgOwAQEiTAoaUmVzdW1lU3Vic2NyaXB0aW9uUmVzcG9uc2USLgoMc3Vic2NyaXB0aW9uGAEgASgLMhguYmlsbGluZy52MS5TdWJzY3JpcHRpb24qeAoQUGxhbkNoYW5nZVRpbWluZxIiCh5QTEFOX0NIQU5HRV9USU1JTkdfVU5TUEVDSUZJRUQQABIaChZQTEFOX0NIQU5HRV9USU1JTkdfTk9XEAESJAogUExBTl9DSEFOR0VfVElNSU5HX0FUX1BFUklPRF9FTkQQAiruAQoRUGxhbkNoYW5nZU91dGNvbWUSIwofUExBTl9DSEFOR0VfT1VUQ09NRV9VTlNQRUNJRklFRBAAEh8KG1BMQU5fQ0hBTkdFX09VVENPTUVfQVBQTElFRBABEiEKHVBMQU5fQ0hBTkdFX09VVENPTUVfU0NIRURVTEVEEAISHwobUExBTl9DSEFOR0VfT1VUQ09NRV9EUk9QUEVEEAMSJwojUExBTl9DSEFOR0VfT1VUQ09NRV9QQVlNRU5UX1BFTkRJTkcQBBImCiJQTEFOX0NIQU5HRV9PVVRDT01FX1BBWU1FTlRfRkFJTEVEEAUqcQoPQ2FuY2VsRWZmZWN0aXZlEiAKHENBTkNFTF9FRkZFQ1RJVkVfVU5TUEVDSUZJRUQQABIiCh5DQU5DRUxfRUZGRUNUSVZFX0FUX1BFUklPRF9FTkQQARIYChRDQU5DRUxfRUZGRUNUSVZFX05PVxACMuwJChNTdWJzY3JpcHRpb25TZXJ2aWNlEl8KCVN1YnNjcmliZRIcLmJpbGxpbmcudjEuU3Vic2NyaWJlUmVxdWVzdBodLmJpbGxpbmcudjEuU3Vic2NyaWJlUmVzcG9uc2UiFYq1GBEQARoNYmlsbGluZy53cml0ZRKCAQoPR2V0U3Vic2NyaXB0aW9uEiIuYmlsbGluZy52MS5HZXRTdWJzY3JpcHRpb25SZXF1ZXN0GiMuYmlsbGluZy52MS5HZXRTdWJzY3JpcHRpb25SZXNwb25zZSImkAIBirUYHxABGgxiaWxsaW5nLnJlYWQaDWJpbGxpbmcud3JpdGUSiAEKEUxpc3RTdWJzY3JpcHRpb25zEiQuYmlsbGluZy52MS5MaXN0U3Vic2NyaXB0aW9uc1JlcXVlc3QaJS5iaWxsaW5nLnYxLkxpc3RTdWJzY3JpcHRpb25zUmVzcG9uc2UiJpACAYq1GB8QARoMYmlsbGluZy5yZWFkGg1iaWxsaW5nLndyaXRlEpcBChZMaXN0U3Vic2NyaXB0aW9uRXZlbnRzEikuYmlsbGluZy52MS5MaXN0U3Vic2NyaXB0aW9uRXZlbnRzUmVxdWVzdBoqLmJpbGxpbmcudjEuTGlzdFN1YnNjcmlwdGlvbkV2ZW50c1Jlc3BvbnNlIiaQAgGKtRgfEAEaDGJpbGxpbmcucmVhZBoNYmlsbGluZy53cml0ZRJ6ChJDYW5jZWxTdWJzY3JpcHRpb24SJS5iaWxsaW5nLnYxLkNhbmNlbFN1YnNjcmlwdGlvblJlcXVlc3QaJi5iaWxsaW5nLnYxLkNhbmNlbFN1YnNjcmlwdGlvblJlc3BvbnNlIhWKtRgREAEaDWJpbGxpbmcud3JpdGUSegoSUmVzdW1lU3Vic2NyaXB0aW9uEiUuYmlsbGluZy52MS5SZXN1bWVTdWJzY3JpcHRpb25SZXF1ZXN0GiYuYmlsbGluZy52MS5SZXN1bWVTdWJzY3JpcHRpb25SZXNwb25zZSIVirUYERABGg1iaWxsaW5nLndyaXRlEmIKCkNoYW5nZVBsYW4SHS5iaWxsaW5nLnYxLkNoYW5nZVBsYW5SZXF1ZXN0Gh4uYmlsbGluZy52MS5DaGFuZ2VQbGFuUmVzcG9uc2UiFYq1GBEQARoNYmlsbGluZy53cml0ZRKIAQoRUHJldmlld1BsYW5DaGFuZ2USJC5iaWxsaW5nLnYxLlByZXZpZXdQbGFuQ2hhbmdlUmVxdWVzdBolLmJpbGxpbmcudjEuUHJldmlld1BsYW5DaGFuZ2VSZXNwb25zZSImkAIBirUYHxABGgxiaWxsaW5nLnJlYWQaDWJpbGxpbmcud3JpdGUSaAoMUmV0cnlQYXltZW50Eh8uYmlsbGluZy52MS5SZXRyeVBheW1lbnRSZXF1ZXN0GiAuYmlsbGluZy52MS5SZXRyeVBheW1lbnRSZXNwb25zZSIVirUYERABGg1iaWxsaW5nLndyaXRlEnkKDExpc3RQYXltZW50cxIfLmJpbGxpbmcudjEuTGlzdFBheW1lbnRzUmVxdWVzdBogLmJpbGxpbmcudjEuTGlzdFBheW1lbnRzUmVzcG9uc2UiJpACAYq1GB8QARoMYmlsbGluZy5yZWFkGg1iaWxsaW5nLndyaXRlYgZwcm90bzM", [file_billing_options_v1_access, file_billing_v1_money, file_billing_v1_payment, file_billing_v1_subscription, file_buf_validate_validate, file_google_protobuf_timestamp]);
+  fileDesc("CiViaWxsaW5nL3YxL3N1YnNjcmlwdGlvbl9zZXJ2aWNlLnByb3RvEgpiaWxsaW5nLnYxIp4DCgpQbGFuQ2hhbmdlEiwKBnRpbWluZxgBIAEoDjIcLmJpbGxpbmcudjEuUGxhbkNoYW5nZVRpbWluZxIwCgxlZmZlY3RpdmVfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiEKBmNyZWRpdBgDIAEoCzIRLmJpbGxpbmcudjEuTW9uZXkSIQoGY2hhcmdlGAQgASgLMhEuYmlsbGluZy52MS5Nb25leRIeCgNkdWUYBSABKAsyES5iaWxsaW5nLnYxLk1vbmV5EjAKDHByb3JhdGlvbl9hdBgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASOAoUY3VycmVudF9wZXJpb2Rfc3RhcnQYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjYKEmN1cnJlbnRfcGVyaW9kX2VuZBgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASJgoLbmV4dF9jaGFyZ2UYCSABKAsyES5iaWxsaW5nLnYxLk1vbmV5IlkKGFByZXZpZXdQbGFuQ2hhbmdlUmVxdWVzdBIhCg9zdWJzY3JpcHRpb25faWQYASABKAlCCLpIBXIDsAEBEhoKCHByaWNlX2lkGAIgASgJQgi6SAVyA7ABASJDChlQcmV2aWV3UGxhbkNoYW5nZVJlc3BvbnNlEiYKBmNoYW5nZRgBIAEoCzIWLmJpbGxpbmcudjEuUGxhbkNoYW5nZSKiAQoRQ2hhbmdlUGxhblJlcXVlc3QSHAoKcmVxdWVzdF9pZBgBIAEoCUIIukgFcgOwAQESIQoPc3Vic2NyaXB0aW9uX2lkGAIgASgJQgi6SAVyA7ABARIaCghwcmljZV9pZBgDIAEoCUIIukgFcgOwAQESMAoMcHJvcmF0aW9uX2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCLGAQoSQ2hhbmdlUGxhblJlc3BvbnNlEi4KDHN1YnNjcmlwdGlvbhgBIAEoCzIYLmJpbGxpbmcudjEuU3Vic2NyaXB0aW9uEiYKBmNoYW5nZRgCIAEoCzIWLmJpbGxpbmcudjEuUGxhbkNoYW5nZRIuCgdvdXRjb21lGAMgASgOMh0uYmlsbGluZy52MS5QbGFuQ2hhbmdlT3V0Y29tZRISCgphY3Rpb25fdXJsGAQgASgJEhQKDGRlY2xpbmVfY29kZRgFIAEoCSJWChNSZXRyeVBheW1lbnRSZXF1ZXN0EhwKCnJlcXVlc3RfaWQYASABKAlCCLpIBXIDsAEBEiEKD3N1YnNjcmlwdGlvbl9pZBgCIAEoCUIIukgFcgOwAQEiRgoUUmV0cnlQYXltZW50UmVzcG9uc2USLgoMc3Vic2NyaXB0aW9uGAEgASgLMhguYmlsbGluZy52MS5TdWJzY3JpcHRpb24iowEKE0xpc3RQYXltZW50c1JlcXVlc3QSTwoHdXNlcl9pZBgBIAEoCUI+ukg7cjkyN14oWzAtOWEtZkEtRl17OH0oLVswLTlhLWZBLUZdezR9KXszfS1bMC05YS1mQS1GXXsxMn0pPyQSHQoJcGFnZV9zaXplGAIgASgFQgq6SAcaBRj0AygAEhwKCnBhZ2VfdG9rZW4YAyABKAlCCLpIBXIDGIAEIlYKFExpc3RQYXltZW50c1Jlc3BvbnNlEiUKCHBheW1lbnRzGAEgAygLMhMuYmlsbGluZy52MS5QYXltZW50EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSKCAwoQU3Vic2NyaWJlUmVxdWVzdBIcCgpyZXF1ZXN0X2lkGAEgASgJQgi6SAVyA7ABARIaCghwcmljZV9pZBgCIAEoCUIIukgFcgOwAQESTwoHdXNlcl9pZBgDIAEoCUI+ukg7cjkyN14oWzAtOWEtZkEtRl17OH0oLVswLTlhLWZBLUZdezR9KXszfS1bMC05YS1mQS1GXXsxMn0pPyQSMQoKcmV0dXJuX3VybBgEIAEoCUIdukgachgYgBAyE14oaHR0cHM/Oi8vW14gXSspPyQSEgoKd2l0aF90cmlhbBgFIAEoCBI2CgVlbWFpbBgKIAEoCUInukgkciIY/gEyHV4oW15AIF17MSw2NH1AW15AIF17MSwxODl9KT8kEiQKB2NvbnNlbnQYCyABKAsyEy5iaWxsaW5nLnYxLkNvbnNlbnQSPgoKcHJvbW9fY29kZRgMIAEoCUIqukgnciUyI14oW0EtWmEtejAtOV1bQS1aYS16MC05Xy1dezIsMzF9KT8kIsYBChdQcmV2aWV3U3Vic2NyaWJlUmVxdWVzdBIaCghwcmljZV9pZBgBIAEoCUIIukgFcgOwAQESTwoHdXNlcl9pZBgCIAEoCUI+ukg7cjkyN14oWzAtOWEtZkEtRl17OH0oLVswLTlhLWZBLUZdezR9KXszfS1bMC05YS1mQS1GXXsxMn0pPyQSPgoKcHJvbW9fY29kZRgDIAEoCUIqukgnciUyI14oW0EtWmEtejAtOV1bQS1aYS16MC05Xy1dezIsMzF9KT8kIqoBChhQcmV2aWV3U3Vic2NyaWJlUmVzcG9uc2USIAoFcHJpY2UYASABKAsyES5iaWxsaW5nLnYxLk1vbmV5EjEKCmFkanVzdG1lbnQYAiABKAsyHS5iaWxsaW5nLnYxLlBheW1lbnRBZGp1c3RtZW50Eh4KA2R1ZRgDIAEoCzIRLmJpbGxpbmcudjEuTW9uZXkSGQoRZGlzY291bnRlZF9jeWNsZXMYBCABKAUiawoRU3Vic2NyaWJlUmVzcG9uc2USLgoMc3Vic2NyaXB0aW9uGAEgASgLMhguYmlsbGluZy52MS5TdWJzY3JpcHRpb24SJgoIY2hlY2tvdXQYAiABKAsyFC5iaWxsaW5nLnYxLkNoZWNrb3V0IjsKFkdldFN1YnNjcmlwdGlvblJlcXVlc3QSIQoPc3Vic2NyaXB0aW9uX2lkGAEgASgJQgi6SAVyA7ABASJJChdHZXRTdWJzY3JpcHRpb25SZXNwb25zZRIuCgxzdWJzY3JpcHRpb24YASABKAsyGC5iaWxsaW5nLnYxLlN1YnNjcmlwdGlvbiKoAQoYTGlzdFN1YnNjcmlwdGlvbnNSZXF1ZXN0Ek8KB3VzZXJfaWQYASABKAlCPrpIO3I5MjdeKFswLTlhLWZBLUZdezh9KC1bMC05YS1mQS1GXXs0fSl7M30tWzAtOWEtZkEtRl17MTJ9KT8kEh0KCXBhZ2Vfc2l6ZRgCIAEoBUIKukgHGgUY9AMoABIcCgpwYWdlX3Rva2VuGAMgASgJQgi6SAVyAxiABCJlChlMaXN0U3Vic2NyaXB0aW9uc1Jlc3BvbnNlEi8KDXN1YnNjcmlwdGlvbnMYASADKAsyGC5iaWxsaW5nLnYxLlN1YnNjcmlwdGlvbhIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkifwodTGlzdFN1YnNjcmlwdGlvbkV2ZW50c1JlcXVlc3QSIQoPc3Vic2NyaXB0aW9uX2lkGAEgASgJQgi6SAVyA7ABARIdCglwYWdlX3NpemUYAiABKAVCCrpIBxoFGPQDKAASHAoKcGFnZV90b2tlbhgDIAEoCUIIukgFcgMYgAQiaAoeTGlzdFN1YnNjcmlwdGlvbkV2ZW50c1Jlc3BvbnNlEi0KBmV2ZW50cxgBIAMoCzIdLmJpbGxpbmcudjEuU3Vic2NyaXB0aW9uRXZlbnQSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIrABChlDYW5jZWxTdWJzY3JpcHRpb25SZXF1ZXN0EhwKCnJlcXVlc3RfaWQYASABKAlCCLpIBXIDsAEBEiEKD3N1YnNjcmlwdGlvbl9pZBgCIAEoCUIIukgFcgOwAQESOAoJZWZmZWN0aXZlGAMgASgOMhsuYmlsbGluZy52MS5DYW5jZWxFZmZlY3RpdmVCCLpIBYIBAhABEhgKBnJlYXNvbhgEIAEoCUIIukgFcgMYgAIibwoaQ2FuY2VsU3Vic2NyaXB0aW9uUmVzcG9uc2USLgoMc3Vic2NyaXB0aW9uGAEgASgLMhguYmlsbGluZy52MS5TdWJzY3JpcHRpb24SIQoGcmVmdW5kGAIgASgLMhEuYmlsbGluZy52MS5Nb25leSJcChlSZXN1bWVTdWJzY3JpcHRpb25SZXF1ZXN0EhwKCnJlcXVlc3RfaWQYASABKAlCCLpIBXIDsAEBEiEKD3N1YnNjcmlwdGlvbl9pZBgCIAEoCUIIukgFcgOwAQEiTAoaUmVzdW1lU3Vic2NyaXB0aW9uUmVzcG9uc2USLgoMc3Vic2NyaXB0aW9uGAEgASgLMhguYmlsbGluZy52MS5TdWJzY3JpcHRpb24qeAoQUGxhbkNoYW5nZVRpbWluZxIiCh5QTEFOX0NIQU5HRV9USU1JTkdfVU5TUEVDSUZJRUQQABIaChZQTEFOX0NIQU5HRV9USU1JTkdfTk9XEAESJAogUExBTl9DSEFOR0VfVElNSU5HX0FUX1BFUklPRF9FTkQQAiruAQoRUGxhbkNoYW5nZU91dGNvbWUSIwofUExBTl9DSEFOR0VfT1VUQ09NRV9VTlNQRUNJRklFRBAAEh8KG1BMQU5fQ0hBTkdFX09VVENPTUVfQVBQTElFRBABEiEKHVBMQU5fQ0hBTkdFX09VVENPTUVfU0NIRURVTEVEEAISHwobUExBTl9DSEFOR0VfT1VUQ09NRV9EUk9QUEVEEAMSJwojUExBTl9DSEFOR0VfT1VUQ09NRV9QQVlNRU5UX1BFTkRJTkcQBBImCiJQTEFOX0NIQU5HRV9PVVRDT01FX1BBWU1FTlRfRkFJTEVEEAUqcQoPQ2FuY2VsRWZmZWN0aXZlEiAKHENBTkNFTF9FRkZFQ1RJVkVfVU5TUEVDSUZJRUQQABIiCh5DQU5DRUxfRUZGRUNUSVZFX0FUX1BFUklPRF9FTkQQARIYChRDQU5DRUxfRUZGRUNUSVZFX05PVxACMvQKChNTdWJzY3JpcHRpb25TZXJ2aWNlEl8KCVN1YnNjcmliZRIcLmJpbGxpbmcudjEuU3Vic2NyaWJlUmVxdWVzdBodLmJpbGxpbmcudjEuU3Vic2NyaWJlUmVzcG9uc2UiFYq1GBEQARoNYmlsbGluZy53cml0ZRKFAQoQUHJldmlld1N1YnNjcmliZRIjLmJpbGxpbmcudjEuUHJldmlld1N1YnNjcmliZVJlcXVlc3QaJC5iaWxsaW5nLnYxLlByZXZpZXdTdWJzY3JpYmVSZXNwb25zZSImkAIBirUYHxABGgxiaWxsaW5nLnJlYWQaDWJpbGxpbmcud3JpdGUSggEKD0dldFN1YnNjcmlwdGlvbhIiLmJpbGxpbmcudjEuR2V0U3Vic2NyaXB0aW9uUmVxdWVzdBojLmJpbGxpbmcudjEuR2V0U3Vic2NyaXB0aW9uUmVzcG9uc2UiJpACAYq1GB8QARoMYmlsbGluZy5yZWFkGg1iaWxsaW5nLndyaXRlEogBChFMaXN0U3Vic2NyaXB0aW9ucxIkLmJpbGxpbmcudjEuTGlzdFN1YnNjcmlwdGlvbnNSZXF1ZXN0GiUuYmlsbGluZy52MS5MaXN0U3Vic2NyaXB0aW9uc1Jlc3BvbnNlIiaQAgGKtRgfEAEaDGJpbGxpbmcucmVhZBoNYmlsbGluZy53cml0ZRKXAQoWTGlzdFN1YnNjcmlwdGlvbkV2ZW50cxIpLmJpbGxpbmcudjEuTGlzdFN1YnNjcmlwdGlvbkV2ZW50c1JlcXVlc3QaKi5iaWxsaW5nLnYxLkxpc3RTdWJzY3JpcHRpb25FdmVudHNSZXNwb25zZSImkAIBirUYHxABGgxiaWxsaW5nLnJlYWQaDWJpbGxpbmcud3JpdGUSegoSQ2FuY2VsU3Vic2NyaXB0aW9uEiUuYmlsbGluZy52MS5DYW5jZWxTdWJzY3JpcHRpb25SZXF1ZXN0GiYuYmlsbGluZy52MS5DYW5jZWxTdWJzY3JpcHRpb25SZXNwb25zZSIVirUYERABGg1iaWxsaW5nLndyaXRlEnoKElJlc3VtZVN1YnNjcmlwdGlvbhIlLmJpbGxpbmcudjEuUmVzdW1lU3Vic2NyaXB0aW9uUmVxdWVzdBomLmJpbGxpbmcudjEuUmVzdW1lU3Vic2NyaXB0aW9uUmVzcG9uc2UiFYq1GBEQARoNYmlsbGluZy53cml0ZRJiCgpDaGFuZ2VQbGFuEh0uYmlsbGluZy52MS5DaGFuZ2VQbGFuUmVxdWVzdBoeLmJpbGxpbmcudjEuQ2hhbmdlUGxhblJlc3BvbnNlIhWKtRgREAEaDWJpbGxpbmcud3JpdGUSiAEKEVByZXZpZXdQbGFuQ2hhbmdlEiQuYmlsbGluZy52MS5QcmV2aWV3UGxhbkNoYW5nZVJlcXVlc3QaJS5iaWxsaW5nLnYxLlByZXZpZXdQbGFuQ2hhbmdlUmVzcG9uc2UiJpACAYq1GB8QARoMYmlsbGluZy5yZWFkGg1iaWxsaW5nLndyaXRlEmgKDFJldHJ5UGF5bWVudBIfLmJpbGxpbmcudjEuUmV0cnlQYXltZW50UmVxdWVzdBogLmJpbGxpbmcudjEuUmV0cnlQYXltZW50UmVzcG9uc2UiFYq1GBEQARoNYmlsbGluZy53cml0ZRJ5CgxMaXN0UGF5bWVudHMSHy5iaWxsaW5nLnYxLkxpc3RQYXltZW50c1JlcXVlc3QaIC5iaWxsaW5nLnYxLkxpc3RQYXltZW50c1Jlc3BvbnNlIiaQAgGKtRgfEAEaDGJpbGxpbmcucmVhZBoNYmlsbGluZy53cml0ZWIGcHJvdG8z", [file_billing_options_v1_access, file_billing_v1_money, file_billing_v1_payment, file_billing_v1_subscription, file_buf_validate_validate, file_google_protobuf_timestamp]);
 
 /**
  * What a change of plan does and costs.
@@ -408,6 +408,14 @@ export type SubscribeRequest = Message<"billing.v1.SubscribeRequest"> & {
    * @generated from field: billing.v1.Consent consent = 11;
    */
   consent?: Consent | undefined;
+
+  /**
+   * What takes something off the first cycles, in any case; a viewer redeems a code once. In a trial the cycles begin
+   * after it. Another code, or none, replaces a page that was not paid yet.
+   *
+   * @generated from field: string promo_code = 12;
+   */
+  promoCode: string;
 };
 
 /**
@@ -416,6 +424,83 @@ export type SubscribeRequest = Message<"billing.v1.SubscribeRequest"> & {
  */
 export const SubscribeRequestSchema: GenMessage<SubscribeRequest> = /*@__PURE__*/
   messageDesc(file_billing_v1_subscription_service, 9);
+
+/**
+ * What would be taken out.
+ *
+ * @generated from message billing.v1.PreviewSubscribeRequest
+ */
+export type PreviewSubscribeRequest = Message<"billing.v1.PreviewSubscribeRequest"> & {
+  /**
+   * A price from ListPlans.
+   *
+   * @generated from field: string price_id = 1;
+   */
+  priceId: string;
+
+  /**
+   * For whom: needed from a service, left out by a viewer.
+   *
+   * @generated from field: string user_id = 2;
+   */
+  userId: string;
+
+  /**
+   * The code that the viewer typed; empty for none.
+   *
+   * @generated from field: string promo_code = 3;
+   */
+  promoCode: string;
+};
+
+/**
+ * Describes the message billing.v1.PreviewSubscribeRequest.
+ * Use `create(PreviewSubscribeRequestSchema)` to create a new message.
+ */
+export const PreviewSubscribeRequestSchema: GenMessage<PreviewSubscribeRequest> = /*@__PURE__*/
+  messageDesc(file_billing_v1_subscription_service, 10);
+
+/**
+ * What it would cost.
+ *
+ * @generated from message billing.v1.PreviewSubscribeResponse
+ */
+export type PreviewSubscribeResponse = Message<"billing.v1.PreviewSubscribeResponse"> & {
+  /**
+   * The price of one cycle.
+   *
+   * @generated from field: billing.v1.Money price = 1;
+   */
+  price?: Money | undefined;
+
+  /**
+   * What the code takes off each of the first cycles, below zero; unset without a code.
+   *
+   * @generated from field: billing.v1.PaymentAdjustment adjustment = 2;
+   */
+  adjustment?: PaymentAdjustment | undefined;
+
+  /**
+   * What each of these cycles costs.
+   *
+   * @generated from field: billing.v1.Money due = 3;
+   */
+  due?: Money | undefined;
+
+  /**
+   * How many cycles; 0 without a code.
+   *
+   * @generated from field: int32 discounted_cycles = 4;
+   */
+  discountedCycles: number;
+};
+
+/**
+ * Describes the message billing.v1.PreviewSubscribeResponse.
+ * Use `create(PreviewSubscribeResponseSchema)` to create a new message.
+ */
+export const PreviewSubscribeResponseSchema: GenMessage<PreviewSubscribeResponse> = /*@__PURE__*/
+  messageDesc(file_billing_v1_subscription_service, 11);
 
 /**
  * What was taken out.
@@ -443,7 +528,7 @@ export type SubscribeResponse = Message<"billing.v1.SubscribeResponse"> & {
  * Use `create(SubscribeResponseSchema)` to create a new message.
  */
 export const SubscribeResponseSchema: GenMessage<SubscribeResponse> = /*@__PURE__*/
-  messageDesc(file_billing_v1_subscription_service, 10);
+  messageDesc(file_billing_v1_subscription_service, 12);
 
 /**
  * Which subscription.
@@ -464,7 +549,7 @@ export type GetSubscriptionRequest = Message<"billing.v1.GetSubscriptionRequest"
  * Use `create(GetSubscriptionRequestSchema)` to create a new message.
  */
 export const GetSubscriptionRequestSchema: GenMessage<GetSubscriptionRequest> = /*@__PURE__*/
-  messageDesc(file_billing_v1_subscription_service, 11);
+  messageDesc(file_billing_v1_subscription_service, 13);
 
 /**
  * The subscription.
@@ -485,7 +570,7 @@ export type GetSubscriptionResponse = Message<"billing.v1.GetSubscriptionRespons
  * Use `create(GetSubscriptionResponseSchema)` to create a new message.
  */
 export const GetSubscriptionResponseSchema: GenMessage<GetSubscriptionResponse> = /*@__PURE__*/
-  messageDesc(file_billing_v1_subscription_service, 12);
+  messageDesc(file_billing_v1_subscription_service, 14);
 
 /**
  * Whose subscriptions.
@@ -520,7 +605,7 @@ export type ListSubscriptionsRequest = Message<"billing.v1.ListSubscriptionsRequ
  * Use `create(ListSubscriptionsRequestSchema)` to create a new message.
  */
 export const ListSubscriptionsRequestSchema: GenMessage<ListSubscriptionsRequest> = /*@__PURE__*/
-  messageDesc(file_billing_v1_subscription_service, 13);
+  messageDesc(file_billing_v1_subscription_service, 15);
 
 /**
  * One page.
@@ -548,7 +633,7 @@ export type ListSubscriptionsResponse = Message<"billing.v1.ListSubscriptionsRes
  * Use `create(ListSubscriptionsResponseSchema)` to create a new message.
  */
 export const ListSubscriptionsResponseSchema: GenMessage<ListSubscriptionsResponse> = /*@__PURE__*/
-  messageDesc(file_billing_v1_subscription_service, 14);
+  messageDesc(file_billing_v1_subscription_service, 16);
 
 /**
  * Which history.
@@ -583,7 +668,7 @@ export type ListSubscriptionEventsRequest = Message<"billing.v1.ListSubscription
  * Use `create(ListSubscriptionEventsRequestSchema)` to create a new message.
  */
 export const ListSubscriptionEventsRequestSchema: GenMessage<ListSubscriptionEventsRequest> = /*@__PURE__*/
-  messageDesc(file_billing_v1_subscription_service, 15);
+  messageDesc(file_billing_v1_subscription_service, 17);
 
 /**
  * One page.
@@ -611,7 +696,7 @@ export type ListSubscriptionEventsResponse = Message<"billing.v1.ListSubscriptio
  * Use `create(ListSubscriptionEventsResponseSchema)` to create a new message.
  */
 export const ListSubscriptionEventsResponseSchema: GenMessage<ListSubscriptionEventsResponse> = /*@__PURE__*/
-  messageDesc(file_billing_v1_subscription_service, 16);
+  messageDesc(file_billing_v1_subscription_service, 18);
 
 /**
  * What to cancel, and when.
@@ -653,7 +738,7 @@ export type CancelSubscriptionRequest = Message<"billing.v1.CancelSubscriptionRe
  * Use `create(CancelSubscriptionRequestSchema)` to create a new message.
  */
 export const CancelSubscriptionRequestSchema: GenMessage<CancelSubscriptionRequest> = /*@__PURE__*/
-  messageDesc(file_billing_v1_subscription_service, 17);
+  messageDesc(file_billing_v1_subscription_service, 19);
 
 /**
  * What it is now.
@@ -681,7 +766,7 @@ export type CancelSubscriptionResponse = Message<"billing.v1.CancelSubscriptionR
  * Use `create(CancelSubscriptionResponseSchema)` to create a new message.
  */
 export const CancelSubscriptionResponseSchema: GenMessage<CancelSubscriptionResponse> = /*@__PURE__*/
-  messageDesc(file_billing_v1_subscription_service, 18);
+  messageDesc(file_billing_v1_subscription_service, 20);
 
 /**
  * What to resume.
@@ -709,7 +794,7 @@ export type ResumeSubscriptionRequest = Message<"billing.v1.ResumeSubscriptionRe
  * Use `create(ResumeSubscriptionRequestSchema)` to create a new message.
  */
 export const ResumeSubscriptionRequestSchema: GenMessage<ResumeSubscriptionRequest> = /*@__PURE__*/
-  messageDesc(file_billing_v1_subscription_service, 19);
+  messageDesc(file_billing_v1_subscription_service, 21);
 
 /**
  * What it is now.
@@ -730,7 +815,7 @@ export type ResumeSubscriptionResponse = Message<"billing.v1.ResumeSubscriptionR
  * Use `create(ResumeSubscriptionResponseSchema)` to create a new message.
  */
 export const ResumeSubscriptionResponseSchema: GenMessage<ResumeSubscriptionResponse> = /*@__PURE__*/
-  messageDesc(file_billing_v1_subscription_service, 20);
+  messageDesc(file_billing_v1_subscription_service, 22);
 
 /**
  * When a change of plan applies.
@@ -887,7 +972,7 @@ export const SubscriptionService: GenService<{
    * Takes out a subscription and returns the payment system's page. The subscription is INCOMPLETE until the payment
    * system tells of success. Asking again for the same price returns the live page again.
    * Reasons: PLAN_NOT_FOUND, CURRENCY_NOT_TAKEN, CONTACT_REQUIRED, SUBSCRIPTION_EXISTS, TRIAL_NOT_AVAILABLE,
-   * PROVIDER_UNAVAILABLE, REQUEST_ID_REUSED, REQUEST_IN_PROGRESS.
+   * PROMO_CODE_NOT_FOUND, PROMO_CODE_NOT_APPLICABLE, PROVIDER_UNAVAILABLE, REQUEST_ID_REUSED, REQUEST_IN_PROGRESS.
    *
    * @generated from rpc billing.v1.SubscriptionService.Subscribe
    */
@@ -895,6 +980,17 @@ export const SubscriptionService: GenService<{
     methodKind: "unary";
     input: typeof SubscribeRequestSchema;
     output: typeof SubscribeResponseSchema;
+  },
+  /**
+   * What Subscribe would charge for each of the first cycles, with a promo code or without; nothing is taken out.
+   * Reasons: PLAN_NOT_FOUND, CURRENCY_NOT_TAKEN, PROMO_CODE_NOT_FOUND, PROMO_CODE_NOT_APPLICABLE.
+   *
+   * @generated from rpc billing.v1.SubscriptionService.PreviewSubscribe
+   */
+  previewSubscribe: {
+    methodKind: "unary";
+    input: typeof PreviewSubscribeRequestSchema;
+    output: typeof PreviewSubscribeResponseSchema;
   },
   /**
    * One subscription. SUBSCRIPTION_NOT_FOUND for a missing one and for another viewer's.

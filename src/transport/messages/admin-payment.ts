@@ -17,7 +17,7 @@ import { toPaymentMessage } from './payment.ts';
 
 /** A payment as operators see it. */
 export function toAdminPaymentMessage(record: PaymentRecord): MessageInitShape<typeof AdminPaymentSchema> {
-  const { payment, refunded, attempts, refunds, disputes, receipts, needsAttention } = record;
+  const { payment, adjustments, refunded, attempts, refunds, disputes, receipts, needsAttention } = record;
   const { currencyCode, amountMinor } = payment;
   const waiting = attempts.find(({ attempt }) => attempt.kind === 'charge' && attempt.state === 'WAITING');
   const actionUrl = waiting?.attempt.checkoutUrl ?? '';
@@ -27,6 +27,7 @@ export function toAdminPaymentMessage(record: PaymentRecord): MessageInitShape<t
       amount: { currencyCode, amountMinor },
       refunded,
       actionUrl,
+      adjustments,
     }),
     userId: payment.userId,
     needsAttention,

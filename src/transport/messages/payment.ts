@@ -18,6 +18,10 @@ export function toPaymentMessage(payment: ListedPayment): MessageInitShape<typeo
     amount,
     refunded,
     actionUrl,
+    adjustments: payment.adjustments.map(({ amountMinor, description }) => ({
+      amount: { currencyCode: amount.currencyCode, amountMinor },
+      promoCode: description,
+    })),
     status: PaymentStatus[payment.status],
     createdAt: toTimestamp(payment.createdAt),
     ...presentTimestamps({ periodStart, periodEnd, settledAt }),

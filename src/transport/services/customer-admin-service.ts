@@ -12,6 +12,7 @@ import { exportCustomers } from '../../admin/export-customers.ts';
 import { getCustomer, type ProductLineAccess } from '../../admin/get-customer.ts';
 import { listCustomerHistory } from '../../admin/list-customer-history.ts';
 import { listCustomers, type ListCustomersInput } from '../../admin/list-customers.ts';
+import type { PaymentsContext } from '../../payments/providers.ts';
 import type { SubscriptionsContext } from '../../subscriptions/subscription-rows.ts';
 import type { Call } from '../call.ts';
 import { fromSubscriptionStatus } from '../messages/admin-subscription.ts';
@@ -22,7 +23,7 @@ import type { ServiceImpl } from '../router.ts';
 
 /** The registry of everyone who ever subscribed. */
 export function customerAdminService(
-  contextOf: (call: Call) => SubscriptionsContext,
+  contextOf: (call: Call) => SubscriptionsContext & PaymentsContext,
 ): ServiceImpl<typeof CustomerAdminService> {
   return {
     async listCustomers(call, request) {

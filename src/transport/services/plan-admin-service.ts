@@ -11,10 +11,12 @@ import { getAnyPlan, listAllPlans } from '../../catalog/list-all-plans.ts';
 import { updatePlan, type UpdatePlanInput } from '../../catalog/update-plan.ts';
 import type { CallContext } from '../../identity/call-context.ts';
 import { BillingError } from '../../lib/billing-error.ts';
+import { createPromoCode, endPromoCode, listPromoCodes } from '../../promotions/manage-promo-codes.ts';
 import { movePrice } from '../../subscriptions/move-price.ts';
 import type { Call } from '../call.ts';
 import { fromNewPrice, fromRefundPolicy, toAdminPlanMessage } from '../messages/admin-plan.ts';
 import { toTimestamp } from '../messages/instant.ts';
+import { fromNewPromoCode, toPromoCodeMessage } from '../messages/promo-code.ts';
 import type { ServiceImpl } from '../router.ts';
 
 const defaultProductLine = 'cinema';
@@ -76,6 +78,17 @@ export function planAdminService(contextOf: (call: Call) => CallContext): Servic
     async deletePlan(call, request) {
       await deletePlan(contextOf(call), changeOf(request));
       return {};
+    },
+    async listPromoCodes(call, { pageSize, pageToken }) {
+      const { items, nextPageToken } = await listPromoCodes(contextOf(call), { pageSize, pageToken });
+      return { promoCodes: items.map(toPromoCodeMessage), nextPageToken };
+    },
+    async createPromoCode(call, request) {
+      return { promoCode: toPromoCodeMessage(await createPromoCode(contextOf(call), fromNewPromoCode(request))) };
+    },
+    async endPromoCode(call, { requestId, reason, validateOnly, promoCodeId: id }) {
+      const input = { requestId, reason, validateOnly, promoCodeId: id.toLowerCase() };
+      return { promoCode: toPromoCodeMessage(await endPromoCode(contextOf(call), input)) };
     },
   };
 }

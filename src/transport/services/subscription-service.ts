@@ -8,7 +8,7 @@ import { listPayments } from '../../payments/list-payments.ts';
 import { listSubscriptions } from '../../subscriptions/list-subscriptions.ts';
 import { retryPayment } from '../../subscriptions/retry-payment.ts';
 import { resumeSubscription } from '../../subscriptions/resume-subscription.ts';
-import { subscribe, type SubscribeContext } from '../../subscriptions/subscribe.ts';
+import { previewSubscribe, subscribe, type SubscribeContext } from '../../subscriptions/subscribe.ts';
 import type { Call } from '../call.ts';
 import { readConsent } from '../messages/consent.ts';
 import { toPaymentMessage } from '../messages/payment.ts';
@@ -23,7 +23,7 @@ export function subscriptionService(
 ): ServiceImpl<typeof SubscriptionService> {
   return {
     async subscribe(call, request) {
-      const { requestId, priceId, returnUrl, withTrial, email } = request;
+      const { requestId, priceId, returnUrl, withTrial, email, promoCode } = request;
       const userId = targetUserId(call.actor, request.userId);
       const { subscription, checkout } = await subscribe(contextOf(call), {
         requestId,
@@ -32,11 +32,27 @@ export function subscriptionService(
         returnUrl,
         withTrial,
         email,
+        promoCode,
         consent: readConsent(call, request.consent),
       });
       return {
         subscription: toSubscriptionMessage(subscription),
         checkout: { url: checkout.url, expiresAt: toTimestamp(checkout.expiresAt) },
+      };
+    },
+    async previewSubscribe(call, { priceId, userId, promoCode }) {
+      const { price, discount } = await previewSubscribe(contextOf(call), {
+        userId: targetUserId(call.actor, userId),
+        priceId: priceId.toLowerCase(),
+        promoCode,
+      });
+      const money = (amountMinor: bigint) => ({ currencyCode: price.currencyCode, amountMinor });
+      if (!discount) return { price, due: price };
+      return {
+        price,
+        adjustment: { amount: money(-discount.discountMinor), promoCode: discount.code },
+        due: money(price.amountMinor - discount.discountMinor),
+        discountedCycles: discount.cycles,
       };
     },
     async getSubscription(call, { subscriptionId }) {
