@@ -6,6 +6,7 @@ export const routes = [
   { path: '/', word: 'overview', page: lazy(() => import('./pages/overview.tsx')) },
   { path: '/plans', word: 'plans', page: lazy(() => import('./pages/plans.tsx')) },
   { path: '/plans/:id', page: lazy(() => import('./pages/plan.tsx')) },
+  { path: '/promo-codes', word: 'promoCodes', page: lazy(() => import('./pages/promo-codes.tsx')) },
   { path: '/users', word: 'users', page: lazy(() => import('./pages/users.tsx')) },
   { path: '/users/:id', page: lazy(() => import('./pages/user.tsx')) },
   { path: '/payments', word: 'payments', page: lazy(() => import('./pages/payments.tsx')) },

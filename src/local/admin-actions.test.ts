@@ -250,6 +250,45 @@ test.serial('an administrator erases who a viewer is, where nothing is open; nob
   await panel.close();
 });
 
+test.serial(
+  'a promo code is made, takes off what the preview said, and is redeemed by nobody once it is ended',
+  async (t) => {
+    const panel = await signIn(browser, system.httpUrl, 'anna');
+    await panel.open('/promo-codes');
+    await panel.press('New promo code');
+    await panel.fill(/^Promo code/, 'spring25');
+    await panel.fill('Percent off', '25');
+    await panel.fill('Payments made cheaper', '2');
+    await panel.page.getByText('SPRING25: 25 % off 2 payments').waitFor();
+    await panel.confirm('New promo code', 'spring campaign');
+    const subscriptions = grpcClient(SubscriptionService, system.grpcAddress);
+    const planAdmin = grpcClient(PlanAdminService, system.grpcAddress);
+    const [made] = (await planAdmin.listPromoCodes({}, { token })).promoCodes;
+    t.like(made, { code: 'SPRING25', cycles: 2, redemptionsMax: 0, discount: { case: 'percentOff', value: 25 } });
+    const { price_id: priceId } = await row(`select price_id from subscription where user_id = $1`, monthly);
+    const asked = { priceId: priceId as string, promoCode: 'spring25' };
+    const viewer = { token: await issueToken({ sub: randomUUID() }) };
+    // 599.00 less a quarter.
+    t.is((await subscriptions.previewSubscribe(asked, viewer)).due!.amountMinor, 44_925n);
+
+    await panel.press('End: SPRING25');
+    await panel.confirm('End', 'spring is over');
+    await panel.page.getByText(/^until /).waitFor();
+    const error = await t.throwsAsync(subscriptions.previewSubscribe(asked, viewer));
+    t.regex(error!.message, /PROMO_CODE_NOT_APPLICABLE/);
+    const entries = await sql.query(`select action, reason from audit_entry where target_id = $1 order by id`, [
+      made!.id,
+    ]);
+    t.deepEqual(entries.rows, [
+      { action: 'CreatePromoCode', reason: 'spring campaign' },
+      { action: 'EndPromoCode', reason: 'spring is over' },
+    ]);
+    subscriptions.close();
+    planAdmin.close();
+    await panel.close();
+  },
+);
+
 test.serial('a plan is given; Auth grants it until the day that was previewed', async (t) => {
   const panel = await signIn(browser, system.httpUrl, 'sofia');
   await panel.open(`/users/${canceled}`);

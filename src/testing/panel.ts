@@ -1,5 +1,7 @@
 import { createRequire } from 'node:module';
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import chromium from '@sparticuz/chromium';
 import { chromium as playwright, type Browser, type BrowserContextOptions, type Page } from 'playwright-core';
 
@@ -26,7 +28,18 @@ export interface Panel {
 export const seen = { paths: new Set<string>(), complaints: [] as string[] };
 
 export async function openBrowser(): Promise<Browser> {
-  return playwright.launch({ executablePath: await chromium.executablePath(), args: ['--no-sandbox'] });
+  return playwright.launch({ executablePath: await unpackChromium(), args: ['--no-sandbox'] });
+}
+
+/** Into a folder of this process: of two that unpack into one, the first starts what the second is still writing. */
+async function unpackChromium(): Promise<string> {
+  const shared = tmpdir();
+  process.env['TMPDIR'] = mkdtempSync(join(shared, 'chromium-'));
+  try {
+    return await chromium.executablePath();
+  } finally {
+    process.env['TMPDIR'] = shared;
+  }
 }
 
 /** Signs in on the Auth double's page. Policy violations arrive as console errors and land in `seen.complaints`. */

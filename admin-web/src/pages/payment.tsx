@@ -99,8 +99,9 @@ function Explained({ explained }: { readonly explained: ExplainPaymentResponse }
 
 /** Periods are counted from 1 here, as people count; the contract counts from 0. */
 function Why({ explained: { payment: admin, due, subscription } }: { readonly explained: ExplainPaymentResponse }) {
-  const { t, date } = useSettings();
-  const { id, periodStart, periodEnd } = admin!.payment!;
+  const { t, date, money } = useSettings();
+  const { id, amount, adjustments, periodStart, periodEnd } = admin!.payment!;
+  const listMinor = adjustments.reduce((sum, line) => sum - line.amount!.amountMinor, amount!.amountMinor);
   return (
     <section className="card">
       <Text size="lg" fw={600}>
@@ -117,6 +118,15 @@ function Why({ explained: { payment: admin, due, subscription } }: { readonly ex
           })}
         </Text>
       )}
+      {adjustments.map((line) => (
+        <Text key={line.promoCode} mt={4}>
+          {t('priceLess', {
+            price: money({ ...amount!, amountMinor: listMinor }),
+            code: line.promoCode,
+            off: money(line.amount),
+          })}
+        </Text>
+      ))}
       <Text mt="sm" size="sm" c="dimmed">
         <span className="mono">{id}</span> ·{' '}
         <Link href={`/users/${admin!.userId}`} className="row-link">

@@ -35,7 +35,8 @@ export const emptyPlan: PlanDraft = {
   refundPolicy: RefundPolicy.NONE,
 };
 
-const currencies = ['RUB', 'KZT', 'BYN', 'AMD', 'USD', 'EUR', 'JPY', 'KWD'];
+/** What a price can be set in here; the service takes every currency that a payment system takes. */
+export const currencies = ['RUB', 'KZT', 'BYN', 'AMD', 'USD', 'EUR', 'JPY', 'KWD'];
 
 /** `catalog.base, video.uhd` as a list. */
 export function featureList(text: string): string[] {
