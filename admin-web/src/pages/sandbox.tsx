@@ -1,5 +1,5 @@
 import { useState } from 'react';
-import { Button, Group, SimpleGrid, Stack, Text, Title } from '@mantine/core';
+import { Button, Group, SimpleGrid, Stack, Text, TextInput, Title } from '@mantine/core';
 import { createClient } from '@connectrpc/connect';
 import { useMutation, useQuery } from '@tanstack/react-query';
 import { PlanService } from '@cinema-billing/gen/billing/v1/plan_service_pb.ts';
@@ -9,6 +9,7 @@ import { Link } from 'wouter';
 import { transport } from '../api.ts';
 import { ClockCard } from '../parts/clock-card.tsx';
 import { intervalText, priceText, StatusTag, Tag } from '../parts/labels.tsx';
+import { ScriptCard } from '../parts/script-card.tsx';
 import { Empty, Loaded, PageHead, Problem } from '../parts/states.tsx';
 import { useSettings } from '../settings.tsx';
 import { authRights, currentViewer, newViewer, viewerClient } from '../viewer.ts';
@@ -47,6 +48,7 @@ export default function Sandbox() {
           <YourSubscription authUrl={authUrl} viewer={viewer} />
           <AuthCard authUrl={authUrl} viewer={viewer} />
         </SimpleGrid>
+        <ScriptCard key={`script ${viewer}`} viewer={viewer} />
       </Stack>
     </>
   );
@@ -60,12 +62,14 @@ interface ViewerProps {
 function Shop({ authUrl, viewer }: ViewerProps) {
   const settings = useSettings();
   const { t } = settings;
+  const [promoCode, setPromoCode] = useState('');
   const query = useQuery({ queryKey: ['shop'], queryFn: () => plans.listPlans({}) });
   const subscribe = useMutation({
     mutationFn: async (price: Price) => {
       const { checkout } = await viewerClient(authUrl, viewer).subscribe({
         requestId: crypto.randomUUID(),
         priceId: price.id,
+        promoCode: promoCode.trim(),
         returnUrl: `${location.origin}/admin/sandbox`,
       });
       if (checkout) location.assign(checkout.url);
@@ -107,9 +111,19 @@ function Shop({ authUrl, viewer }: ViewerProps) {
           </SimpleGrid>
         )}
       </Loaded>
-      <Text size="sm" c="dimmed" mt="xs">
-        {t('payHint')}
-      </Text>
+      <Group mt="sm" gap="md" align="center">
+        <TextInput
+          aria-label={t('promoCode')}
+          placeholder={t('promoCode')}
+          maxLength={32}
+          w={180}
+          value={promoCode}
+          onChange={(event) => setPromoCode(event.currentTarget.value)}
+        />
+        <Text size="sm" c="dimmed" flex="1 1 300px">
+          {t('payHint')}
+        </Text>
+      </Group>
       {subscribe.error && <Problem error={subscribe.error} />}
     </section>
   );
