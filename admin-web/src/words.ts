@@ -177,6 +177,7 @@ export const words = {
   nextCharge: ['Next charge {amount} on {date}', 'Следующее списание {amount} — {date}'],
   noNextCharge: ['No charge will come', 'Списаний не будет'],
   card: ['card', 'карта'],
+  cardColumn: ['Card', 'Карта'],
   authKnows: ['Auth has version {published} of {version}', 'У Auth версия {published} из {version}'],
   history: ['History', 'История'],
   noHistory: ['Nothing happened yet.', 'Пока ничего не было.'],

@@ -19,7 +19,7 @@ export function PaymentRows({ payments, withUser }: Props) {
           <th>{t('when')}</th>
           {withUser && <th>{t('user')}</th>}
           <th>{t('status')}</th>
-          <th>{t('card')}</th>
+          <th>{t('cardColumn')}</th>
           <th className="number">{t('amount')}</th>
         </tr>
       </thead>
