@@ -135,7 +135,7 @@ export const words = {
   amountOff: ['Amount off', 'Скидка суммой'],
   termsOff: ['{off} off {n} {n|payment|payments}', '−{off}, {n} {n|платёж|платежа|платежей}'],
   cycles: ['Payments made cheaper', 'Сколько платежей со скидкой'],
-  redemptionsMax: ['Viewers at most (0: any)', 'Зрителей не больше (0: без лимита)'],
+  redemptionsMax: ['Viewers at most (0: all)', 'Зрителей не больше (0: без лимита)'],
   redeemed: ['Redeemed', 'Применили'],
   forPlan: ['Plan', 'Тариф'],
   allPlans: ['All plans', 'Все тарифы'],

@@ -26,7 +26,7 @@ const expected: Record<string, string[]> = {
     'Promo code',
     'Percent off',
     'Payments made cheaper',
-    'Viewers at most (0: any)',
+    'Viewers at most (0: all)',
     'Reason',
   ],
   '/users': ['Id of user, subscription, payment; or e-mail', 'Last 4 digits', 'Amount, RUB'],
