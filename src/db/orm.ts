@@ -12,6 +12,7 @@ import { Receipts } from './migrations/receipts.ts';
 import { PlanChanges } from './migrations/plan-changes.ts';
 import { PriceMoves } from './migrations/price-moves.ts';
 import { PromoCodes } from './migrations/promo-codes.ts';
+import { RefundKeys } from './migrations/refund-keys.ts';
 import { Refunds } from './migrations/refunds.ts';
 import { WholeLife } from './migrations/whole-life.ts';
 
@@ -54,6 +55,7 @@ export async function openDatabase(options: DatabaseOptions): Promise<MikroORM> 
         { name: '20261124-price-moves', class: PriceMoves },
         { name: '20261124-contact-search', class: ContactSearch },
         { name: '20261124-promo-codes', class: PromoCodes },
+        { name: '20261124-refund-keys', class: RefundKeys },
       ],
       snapshot: false,
       tableName: 'migration',

@@ -17,12 +17,16 @@ export const RefundSchema = defineEntity({
     amountMinor: p.bigint(),
     currencyCode: p.text(),
     idempotencyKey: p.text(),
-    /** FAILED: refused, or not known for so long that the key is no longer safe; a person has to look. */
+    /** FAILED: the provider refused it; a person has to look. */
     state: p.text().$type<'PENDING' | 'SUCCEEDED' | 'FAILED'>(),
     providerRefundId: p.text().strictNullable(),
     note: p.text().default(''),
     tries: p.integer().default(0),
     nextTryAt: instant().strictNullable(),
+    /** When it was first sent under its key, as far as it may have arrived; business time. */
+    keySentAt: instant().strictNullable(),
+    /** Since when the provider does not know of it, though the key is about to be forgotten. */
+    absentSince: instant().strictNullable(),
     leaseUntil: instant(),
     createdAt: instant(),
     settledAt: instant().strictNullable(),

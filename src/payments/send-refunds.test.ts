@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto';
-import test from 'ava';
+import test, { type ExecutionContext } from 'ava';
 import { CancelEffective } from '@cinema-billing/gen/billing/v1/subscription_service_pb.ts';
 import { openDomain } from '../testing/domain.ts';
 import { startWorld } from '../testing/world.ts';
 import { waitUntil } from '../testing/wait-until.ts';
-import { OutcomeUnknown, type PaymentProvider } from './provider.ts';
+import { NotExecuted, OutcomeUnknown, type PaymentProvider } from './provider.ts';
 import { sendRefunds } from './send-refunds.ts';
 
 const neverAnswers = '4000000000009987';
@@ -80,4 +80,76 @@ test('a refund whose answer was lost is looked for before it is sent again, and 
     await domain.stop();
     await world.stop();
   }
+});
+
+/** A paid viewer, and a refund of all of it that nobody has sent; the service is stopped. */
+async function plantRefund(t: ExecutionContext) {
+  const world = await startWorld();
+  const domain = await openDomain(world);
+  t.teardown(async () => {
+    await domain.stop();
+    await world.stop();
+  });
+  const { userId } = await world.subscriber();
+  await world.service.stop();
+  await world.query(
+    `insert into refund (id, attempt_id, reason, provider, merchant_account, provider_payment_id, amount_minor,
+       currency_code, idempotency_key, state, next_try_at, lease_until, created_at)
+     select $1::uuid, a.id, 'REQUESTED', a.provider, a.merchant_account, a.provider_payment_id, 29900, 'RUB',
+       'rfd_' || $1, 'PENDING', business_now(), now(), business_now()
+     from payment_attempt a join payment on payment.id = payment_id where user_id = $2`,
+    [randomUUID(), userId],
+  );
+  const real = domain.ctx.providers.get('sandbox')!;
+  return {
+    real,
+    /** A round in which the provider's refunds go like this; hours later by the business clock, leases over. */
+    async round(hours: number, refund: PaymentProvider['refund'] = real.refund) {
+      await world.query(`update sandbox_clock set set_to = set_to + $1 * interval '1 hour'`, [hours]);
+      await world.query(`update refund set lease_until = now()`);
+      await sendRefunds({ ...domain.ctx, providers: new Map([['sandbox', { ...real, refund }]]) });
+    },
+    async seen() {
+      const [row] = await world.query(`select state, substr(idempotency_key, 41) as key from refund`);
+      const payment = (await world.paymentSystem.payments()).find((one) => one.customer_reference === userId);
+      return [row!['state'], row!['key'], payment!.refunded_minor];
+    },
+  };
+}
+
+const away = () => Promise.reject(new NotExecuted('the connection was refused'));
+const lost = () => Promise.reject(new OutcomeUnknown('the answer was lost'));
+
+test('money goes back once the provider is there again, however many days it was away', async (t) => {
+  const { round, seen } = await plantRefund(t);
+  for (let day = 0; day < 5; day++) await round(24, away);
+  t.deepEqual(await seen(), ['PENDING', '', '0']);
+  await round(1);
+  t.deepEqual(await seen(), ['SUCCEEDED', '', '29900']);
+});
+
+test('a refund that never arrived is sent under a new key when two look-ups have not found it', async (t) => {
+  const { round, seen } = await plantRefund(t);
+  await round(0, lost);
+  await round(25);
+  t.deepEqual(await seen(), ['PENDING', '', '0']);
+  await round(0.1);
+  t.deepEqual(await seen(), ['PENDING', '', '0']);
+  await round(0.2);
+  t.deepEqual(await seen(), ['PENDING', '_2', '0']);
+  await round(0);
+  t.deepEqual(await seen(), ['SUCCEEDED', '_2', '29900']);
+});
+
+test('a refund that turns up between the two look-ups is not sent again', async (t) => {
+  const { real, round, seen } = await plantRefund(t);
+  let late: Parameters<PaymentProvider['refund']>[0] | undefined;
+  await round(0, (request) => {
+    late = request;
+    return lost();
+  });
+  await round(25);
+  await real.refund(late!);
+  await round(0.3);
+  t.deepEqual(await seen(), ['SUCCEEDED', '', '29900']);
 });

@@ -17,6 +17,8 @@ const retryMs = 1_000;
 const notConfiguredRetryMs = 3_600_000;
 /** A key that the provider is about to forget is not sent again: forgotten, it would give the money back twice. */
 const keyReserveMs = 4 * 3_600_000;
+/** As with charges: two look-ups so far apart that do not find it, and it certainly never was. */
+const absentForMs = 15 * 60_000;
 
 interface RefundRow {
   id: string;
@@ -30,12 +32,15 @@ interface RefundRow {
   currency_code: string;
   idempotency_key: string;
   tries: number;
-  age_ms: string;
+  /** How long its key is in use; null while nothing that was sent can have arrived. */
+  key_age_ms: string | null;
+  absent_ms: string | null;
 }
 
 /**
  * One round over the refunds that are due: claim, call, settle, as with charges. A refund whose outcome is unknown is
- * sent again under the same key while the provider remembers it, and then left to a person. Gives how many were due.
+ * sent again under the same key while the provider remembers it; after that only when two look-ups say that it never
+ * was, and under a new key. Gives how many were due.
  */
 export async function sendRefunds(ctx: PaymentsContext): Promise<number> {
   const refunds = await claimRefunds(ctx);
@@ -49,7 +54,8 @@ async function claimRefunds(ctx: PaymentsContext): Promise<RefundRow[]> {
     const { rows } = await sql<RefundRow>`
       select r.id, r.attempt_id, a.payment_id, a.subscription_id, r.provider, r.merchant_account, r.provider_payment_id,
         r.amount_minor, r.currency_code, r.idempotency_key, r.tries,
-        floor(extract(epoch from ${now.toString()}::timestamptz - r.created_at) * 1000)::text as age_ms
+        floor(extract(epoch from ${now.toString()}::timestamptz - r.key_sent_at) * 1000)::text as key_age_ms,
+        floor(extract(epoch from ${now.toString()}::timestamptz - r.absent_since) * 1000)::text as absent_ms
       from refund r join payment_attempt a on a.id = r.attempt_id
       where r.next_try_at <= ${now.toString()} and r.lease_until <= clock_timestamp()
         and not exists (select from dispute d where d.attempt_id = r.attempt_id and d.state = 'OPEN')
@@ -57,6 +63,7 @@ async function claimRefunds(ctx: PaymentsContext): Promise<RefundRow[]> {
     `.execute(tx.getKysely());
     await sql`
       update refund r set tries = r.tries + 1, next_try_at = c.next_try_at,
+        key_sent_at = coalesce(r.key_sent_at, ${now.toString()}),
         lease_until = clock_timestamp() + make_interval(secs => ${attemptLeaseMs / 1000})
       from unnest(${rows.map(({ id }) => id)}::uuid[],
         ${rows.map(({ tries }) => nextCheckAfter(tries, now).toString())}::timestamptz[]) as c(id, next_try_at)
@@ -72,15 +79,12 @@ async function sendRefund(ctx: PaymentsContext, refund: RefundRow): Promise<void
   const facts = { refund: refund.id, provider: refund.provider, providerPayment: refund.provider_payment_id };
   if (!provider) {
     ctx.log.error(facts, `refund waits: ${notConfigured(owner)}`);
-    return waitUnsent(ctx, refund.id);
+    return waitUnsent(ctx, refund);
   }
   try {
     const outcome = await callRefund(ctx, provider, refund);
     failPoint('refund.after-call');
-    if (outcome === undefined) {
-      ctx.log.error(facts, 'refund is open for too long: a person has to look');
-      return settleRefund(ctx, refund, { state: 'FAILED', note: 'open for too long' });
-    }
+    if (outcome === undefined) return await followAbsent(ctx, refund);
     if (outcome.kind === 'pending') {
       ctx.log.info(facts, 'refund is under way at the provider');
       return releaseRefund(ctx, refund.id);
@@ -93,19 +97,19 @@ async function sendRefund(ctx: PaymentsContext, refund: RefundRow): Promise<void
     await settleRefund(ctx, refund, { state: 'SUCCEEDED', providerRefundId: outcome.providerRefundId });
   } catch (error) {
     // A refusal of a repeat says nothing about the first call.
-    if (error instanceof RequestRefused && refund.tries === 0) {
+    if (error instanceof RequestRefused && refund.key_age_ms === null) {
       ctx.log.error({ ...facts, err: error }, 'refund refused: a person has to look');
       return settleRefund(ctx, refund, { state: 'FAILED', note: error.message });
     }
     ctx.log.warn({ ...facts, err: error }, 'refund is not settled yet');
-    if (error instanceof NotExecuted) await retrySoon(ctx, refund.id, error.retryAfterMs ?? retryMs);
+    if (error instanceof NotExecuted) await retrySoon(ctx, refund, error.retryAfterMs ?? retryMs);
     else await releaseRefund(ctx, refund.id);
   }
 }
 
 /**
  * What became of the refund: a repeat looks before it sends again, for the answer to a repeat only tells how the refund
- * began. Undefined when there is none, and it is too late to send it under its key.
+ * began. Undefined when the provider does not know of it, and it is too late to send it under its key.
  */
 async function callRefund(
   ctx: PaymentsContext,
@@ -113,11 +117,11 @@ async function callRefund(
   refund: RefundRow,
 ): Promise<RefundOutcome | undefined> {
   const query = { reference: refund.id, providerPaymentId: refund.provider_payment_id };
-  const known = refund.tries === 0 ? undefined : await provider.lookUpRefund(query);
+  const keyAgeMs = refund.key_age_ms === null ? undefined : Number(refund.key_age_ms);
+  const known = keyAgeMs === undefined ? undefined : await provider.lookUpRefund(query);
   if (known !== undefined) return known;
-  // What was never sent has no key that could be forgotten, however long it waited for a dispute.
-  if (refund.tries > 0 && Number(refund.age_ms) > provider.capabilities.idempotencyWindowMs - keyReserveMs)
-    return undefined;
+  // What was never sent has no key that could be forgotten, however long it waited for a dispute, or for the provider.
+  if (keyAgeMs !== undefined && keyAgeMs > provider.capabilities.idempotencyWindowMs - keyReserveMs) return undefined;
   const receipt = await freezeReceipt(ctx.em, provider, { attemptId: refund.attempt_id, refundId: refund.id });
   failPoint('refund.before-call');
   return provider.refund({ ...query, receipt, idempotencyKey: refund.idempotency_key, amount: amountOf(refund) });
@@ -163,6 +167,32 @@ function amountOf(refund: RefundRow): Money {
   return { currencyCode: refund.currency_code, amountMinor: BigInt(refund.amount_minor) };
 }
 
+/**
+ * The provider does not know of a refund whose key it is about to forget. Not at once, for the last call may still be
+ * under way there; found absent for long enough, it is sent under a key that was never used.
+ */
+async function followAbsent(ctx: PaymentsContext, { id, idempotency_key: key, absent_ms: absentMs }: RefundRow) {
+  const isCertain = absentMs !== null && Number(absentMs) >= absentForMs;
+  ctx.log.warn({ refund: id, isCertain }, 'refund is not known to the payment system');
+  await inTransaction(ctx.em, async (tx) => {
+    const now = await businessNow(tx);
+    const change = isCertain
+      ? sql`idempotency_key = ${nextKey(key)}, key_sent_at = null, absent_since = null, next_try_at = ${now.toString()}`
+      : sql`absent_since = coalesce(absent_since, ${now.toString()}),
+          next_try_at = ${now.add({ milliseconds: absentForMs }).toString()}`;
+    await sql`
+      update refund set ${change}, lease_until = clock_timestamp()
+      where id = ${id} and state = 'PENDING' and idempotency_key = ${key}
+    `.execute(tx.getKysely());
+  });
+}
+
+/** `rfd_<id>`, `rfd_<id>_2`, `rfd_<id>_3`: derived, never random. */
+function nextKey(key: string): string {
+  const number = /_(\d+)$/.exec(key)?.[1];
+  return number === undefined ? `${key}_2` : `${key.slice(0, -number.length)}${Number(number) + 1}`;
+}
+
 /** The call is over: what comes next needs no more than its time. */
 async function releaseRefund(ctx: PaymentsContext, id: string): Promise<void> {
   await inTransaction(ctx.em, (tx) =>
@@ -173,21 +203,29 @@ async function releaseRefund(ctx: PaymentsContext, id: string): Promise<void> {
 }
 
 /** Nothing was sent, so it does not count as a try. */
-async function waitUnsent(ctx: PaymentsContext, id: string): Promise<void> {
+async function waitUnsent(ctx: PaymentsContext, { id, key_age_ms: keyAgeMs }: RefundRow): Promise<void> {
   await inTransaction(ctx.em, async (tx) => {
     const at = (await businessNow(tx)).add({ milliseconds: notConfiguredRetryMs }).toString();
     await sql`
-      update refund set tries = tries - 1, next_try_at = ${at}, lease_until = clock_timestamp()
+      update refund set tries = tries - 1, next_try_at = ${at}, lease_until = clock_timestamp(),
+        key_sent_at = case when ${keyAgeMs === null} then null else key_sent_at end
       where id = ${id} and state = 'PENDING'
     `.execute(tx.getKysely());
   });
 }
 
-async function retrySoon(ctx: PaymentsContext, id: string, afterMs: number): Promise<void> {
+/** This call was certainly not executed; an earlier one may have been. */
+async function retrySoon(
+  ctx: PaymentsContext,
+  { id, key_age_ms: keyAgeMs }: RefundRow,
+  afterMs: number,
+): Promise<void> {
   await inTransaction(ctx.em, async (tx) => {
     const at = (await businessNow(tx)).add({ milliseconds: afterMs }).toString();
     await sql`
-      update refund set next_try_at = ${at}, lease_until = clock_timestamp() where id = ${id} and state = 'PENDING'
+      update refund set next_try_at = ${at}, lease_until = clock_timestamp(),
+        key_sent_at = case when ${keyAgeMs === null} then null else key_sent_at end
+      where id = ${id} and state = 'PENDING'
     `.execute(tx.getKysely());
   });
 }
