@@ -42,14 +42,15 @@ export async function verifyBooks(tx: EntityManager, findings: FindingSink<Books
   `.execute(db);
   for (const { what } of unwritten) findings.add('not in the journal', `${what} has no fact`);
   // Money that the provider took a second time for an attempt has another payment of the provider's than the attempt.
+  // Surplus is as much as the provider took, whatever the attempt asked for.
   const { rows: unexplained } = await sql<{ what: string }>`
     (select 'charge of attempt ' || f.attempt_id as what from journal_fact f
         left join payment_attempt a on a.id = f.attempt_id
       where f.kind = 'CHARGED' and (a.id is null
         or (a.subscription_id, a.payment_id, a.provider, a.merchant_account)
           <> (f.subscription_id, f.payment_id, f.provider, f.merchant_account)
-        or (a.provider_payment_id = f.provider_payment_id
-          and (a.state, a.amount_minor, a.currency_code) <> ('SUCCEEDED', f.amount_minor, f.currency_code)))
+        or (a.provider_payment_id = f.provider_payment_id and (a.state <> 'SUCCEEDED'
+          or (not a.surplus and (a.amount_minor, a.currency_code) <> (f.amount_minor, f.currency_code)))))
       limit ${findingsMax})
     union all
     (select 'refund ' || f.refund_id from journal_fact f left join refund r on r.id = f.refund_id

@@ -27,8 +27,10 @@ export async function decideSuccess(
     // The provider has taken the money twice for the one attempt.
     return { result: 'surplus', surplus: { attempt, providerPaymentId, amount } };
   }
-  if (amount.amountMinor !== attempt.amount.amountMinor || amount.currencyCode !== attempt.amount.currencyCode) {
-    if (isFinal(attempt.state)) return { result: 'mismatch' };
+  const isOtherAmount =
+    amount.amountMinor !== attempt.amount.amountMinor || amount.currencyCode !== attempt.amount.currencyCode;
+  // After we gave up it is surplus like any other money: nothing depends on how much it is.
+  if (isOtherAmount && !isFinal(attempt.state)) {
     return {
       result: 'mismatch',
       attempt: { id: attempt.id, state: 'PARKED', providerPaymentId, nextCheckAt: null, settledAt: null },

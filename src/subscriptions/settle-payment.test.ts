@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import test from 'ava';
+import { verifyLedger } from '../ledger/verify-ledger.ts';
 import { markSent } from '../payments/attempt-rows.ts';
 import { claimDue } from '../renewals/claim-due.ts';
 import { openDomain, type Domain } from '../testing/domain.ts';
@@ -119,6 +120,32 @@ test.serial('another amount than was owed is not believed: the attempt is parked
   t.is(await attemptState(attemptId), 'PARKED');
   const [row] = await world.query(`select cycle from subscription where id = $1`, [subscriptionId]);
   t.is(row!['cycle'], 0);
+  world.service = await world.startReplica();
+});
+
+test.serial('another amount that comes after we gave up is in the books, and all of it goes back', async (t) => {
+  const { subscriptionId, attemptId } = await claimed();
+  await markSent(domain.orm.em.fork(), [{ id: attemptId, state: 'PENDING' }]);
+  await cancelNow(subscriptionId);
+  await world.query(
+    `update payment_attempt set state = 'DEAD', settled_at = business_now(), next_check_at = null where id = $1`,
+    [attemptId],
+  );
+  const amount = { currencyCode: 'RUB', amountMinor: 31_000n };
+  const outcome = { kind: 'succeeded', providerPaymentId: 'pay_other_amount', amount, method: undefined } as const;
+  t.deepEqual(await settlePayments(domain.ctx, [{ attemptId, outcome }]), ['surplus']);
+  t.deepEqual(await settlePayments(domain.ctx, [{ attemptId, outcome }]), ['already settled']);
+  t.deepEqual(await world.query(`select amount_minor, reason from refund where attempt_id = $1`, [attemptId]), [
+    { amount_minor: '31000', reason: 'SURPLUS' },
+  ]);
+  t.deepEqual(await world.query(`select kind, amount_minor from journal_fact where attempt_id = $1`, [attemptId]), [
+    { kind: 'CHARGED', amount_minor: '31000' },
+  ]);
+  const { list } = await verifyLedger(domain.ctx);
+  t.deepEqual(
+    list.filter(({ what }) => what.includes(attemptId)),
+    [],
+  );
   world.service = await world.startReplica();
 });
 
