@@ -25,6 +25,8 @@ import { findTargetPrices } from '../subscriptions/target-price.ts';
 
 /** How many subscriptions one claim takes: of 500 and 2,000 neither was clearly better (design/6-benchmarks.md). */
 export const claimBatchMax = 500;
+/** A row that cannot be charged is looked at again, and complained of, this much later. */
+const stuckWaitHours = 1;
 
 /** What to charge a due subscription for. */
 interface Due {
@@ -58,9 +60,10 @@ export async function claimDue(ctx: SubscriptionsContext & PaymentsContext): Pro
     const states = await lockDueSubscriptions(tx, { now, dunningPast, countMax: claimBatchMax });
     if (states.length === 0) return [];
     const { current, switches } = await takeUpNextPrices(tx, states);
-    const { dues, forgiven, passed } = decideDues(ctx, current, await findOwed(tx, current), now);
+    const { dues, forgiven, passed, stuck } = decideDues(ctx, current, await findOwed(tx, current), now);
     await storeChanges(ctx, tx, [...switches, ...forgiven], now);
     await storePayments(tx, passed, now);
+    await putOff(tx, stuck, now);
     const discounts = await findDiscounts(tx, current, minimumAmounts(ctx));
     const claimed = await storeClaim(
       tx,
@@ -121,6 +124,8 @@ interface Decided {
   readonly forgiven: SubscriptionChange[];
   /** Begun for periods that have passed whole since: nobody pays for them any more. */
   readonly passed: { id: string; status: 'VOID' }[];
+  /** Rows that cannot be: nothing is charged for them, and they must not fill every claim to come. */
+  readonly stuck: string[];
 }
 
 /**
@@ -133,21 +138,24 @@ function decideDues(
   owedBy: ReadonlyMap<string, OwedRow[]>,
   now: Temporal.Instant,
 ): Decided {
-  const decided: Decided = { dues: [], forgiven: [], passed: [] };
+  const decided: Decided = { dues: [], forgiven: [], passed: [], stuck: [] };
   for (const state of states) {
     const owed = owedBy.get(state.id) ?? [];
     const attemptId = newId();
     if (state.status === 'PAST_DUE') {
       const payment = owed.find(({ status }) => status === 'PENDING');
       if (payment) decided.dues.push({ state, ...again(payment), attemptId });
-      // One row that cannot be must not hold up the batch.
-      else ctx.log.error({ subscription: state.id }, 'subscription is past due and owes nothing');
+      else {
+        ctx.log.error({ subscription: state.id }, 'subscription is past due and owes nothing');
+        decided.stuck.push(state.id);
+      }
       continue;
     }
     const { period, forgiven: missed } = periodToCharge(scheduleOf(state), state.cycle, now);
     const begun = owed.find(({ purpose }) => purpose === `cycle:${period.cycle}`);
     if (begun && begun.status !== 'PENDING') {
       ctx.log.error({ subscription: state.id, payment: begun.id }, 'subscription is due for what is decided already');
+      decided.stuck.push(state.id);
       continue;
     }
     decided.forgiven.push(...missed.map((span) => forgive(state, span)));
@@ -161,6 +169,14 @@ function decideDues(
     );
   }
   return decided;
+}
+
+async function putOff(tx: EntityManager, ids: readonly string[], now: Temporal.Instant): Promise<void> {
+  if (ids.length === 0) return;
+  await sql`
+    update subscription set next_charge_at = ${now.add({ hours: stuckWaitHours }).toString()}
+    where id = any(${ids}::uuid[])
+  `.execute(tx.getKysely());
 }
 
 /** A new attempt, with a new key, of a payment that keeps what was frozen with it. */
