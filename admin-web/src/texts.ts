@@ -4,11 +4,14 @@ export type Language = 'en' | 'ru';
 export type Word = keyof typeof words;
 export type Translate = (word: Word, values?: Readonly<Record<string, string | number>>) => string;
 
+const unknownWord = ['—', '—'] as const;
+
 /** A function that says words in a language; `{name}` is replaced, and `{n|one|few|many}` by the number's form. */
 export function translator(language: Language): Translate {
   const plural = new Intl.PluralRules(language);
   return (word, values = {}) =>
-    words[word][language === 'en' ? 0 : 1]!.replaceAll(
+    // A state that a newer service has, and this panel no word for, must not take the page down.
+    (words[word] ?? unknownWord)[language === 'en' ? 0 : 1]!.replaceAll(
       /\{(\w+)((?:\|[^|}]*)*)\}/g,
       (_, name: string, forms: string) => {
         const value = values[name] ?? '';

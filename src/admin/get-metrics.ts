@@ -33,7 +33,7 @@ export interface Metrics {
   /** Days and currencies without any are left out. */
   readonly revenue: readonly DayRevenue[];
   readonly attention: Record<
-    'unknown' | 'parked' | 'orphans' | 'quarantined' | 'failedRefunds' | 'unpublished',
+    'unknown' | 'parked' | 'disputes' | 'orphans' | 'quarantined' | 'failedRefunds' | 'unpublished',
     number
   > & { readonly oldestUnknownAt: Temporal.Instant | null };
 }
@@ -152,6 +152,7 @@ async function readAttention(em: EntityManager): Promise<Metrics['attention']> {
     select (select count(*)::int from payment_attempt where state = 'UNKNOWN') as unknown,
       (select min(created_at)::text from payment_attempt where state = 'UNKNOWN') as oldest,
       (select count(*)::int from payment_attempt where state = 'PARKED') as parked,
+      (select count(*)::int from dispute where state = 'OPEN') as disputes,
       (select count(*)::int from webhook_event where state = 'ORPHAN') as orphans,
       (select count(*)::int from webhook_event where state = 'QUARANTINED') as quarantined,
       (select count(*)::int from refund where state = 'FAILED') as "failedRefunds",

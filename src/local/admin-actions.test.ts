@@ -316,6 +316,72 @@ test.serial('a plan is given; Auth grants it until the day that was previewed', 
   await panel.close();
 });
 
+test.serial('subscribers are moved to a dearer price as the preview said, and are told when it applies', async (t) => {
+  const planAdmin = grpcClient(PlanAdminService, system.grpcAddress);
+  const before = await row(
+    `select s.id, s.plan_id, s.price_id from subscription s where user_id = $1 and ended_at is null`,
+    monthly,
+  );
+  const admin = { token: await issueToken({ sub: 'anna', role: 'admin' }) };
+  const { plan } = await planAdmin.getPlan({ planId: before['plan_id'] as string }, admin);
+  const { priceId } = await planAdmin.addPrice(
+    {
+      requestId: randomUUID(),
+      reason: 'dearer films',
+      planId: plan!.plan!.id,
+      etag: plan!.etag,
+      price: {
+        amount: { currencyCode: 'RUB', amountMinor: 69_900n },
+        intervalUnit: IntervalUnit.MONTH,
+        intervalCount: 1,
+      },
+    },
+    admin,
+  );
+  planAdmin.close();
+  const panel = await signIn(browser, system.httpUrl, 'anna');
+  await panel.open(`/plans/${plan!.plan!.id}`);
+  await panel.press('Move subscribers: ₽599 a month');
+  await panel.page.getByText(/^1 subscriber is told now\. .* 1 of them at their next one/).waitFor();
+  await panel.confirm('Move subscribers', 'licences cost more');
+  const announced = await waitUntil('the subscriber is told', async () => {
+    const { subscription } = await subscriptionOf(monthly);
+    return subscription!.announcedPriceId === priceId && subscription!;
+  });
+  // Seven days after the call, by the business clock.
+  const told = await row(`select occurred_at from subscription_event where kind = 'PRICE_CHANGE_ANNOUNCED'`);
+  const toldAtS = Math.floor((told['occurred_at'] as Date).getTime() / 1_000);
+  const noticeS = Number(announced.announcedPriceFrom!.seconds) - toldAtS;
+  t.true(Math.abs(noticeS - 7 * 86_400) <= 60, `${noticeS} s`);
+  await panel.close();
+});
+
+test.serial(
+  'a dispute that the payment system tells of is on the overview, in its queue and with its payment',
+  async (t) => {
+    const charge = await row(
+      `select a.provider_payment_id as id, a.payment_id from payment_attempt a join subscription s on s.id = a.subscription_id
+     where s.user_id = $1 and a.state = 'SUCCEEDED' limit 1`,
+      canceled,
+    );
+    await system.tellPaymentSystem('/v1/disputes', { payment: charge['id'] });
+    await waitUntil('billing knows', async () => (await row(`select count(*)::int as n from dispute`))['n'] === 1);
+    const panel = await signIn(browser, system.httpUrl, 'sofia');
+    await panel.open('/');
+    await panel.page.getByRole('link', { name: 'open disputes' }).click();
+    await panel.page
+      .getByText('sandbox dis_')
+      .or(panel.page.getByText(/sandbox/))
+      .first()
+      .waitFor();
+    await panel.page.locator('section.card').getByRole('link', { name: '₽299' }).click();
+    await panel.page.waitForURL(new RegExp(`/payments/${String(charge['payment_id'])}$`));
+    const card = panel.page.locator('section.card').filter({ hasText: /^Disputes/ });
+    t.regex(await card.innerText(), /₽299\s+open/);
+    await panel.close();
+  },
+);
+
 test.serial('a removed card is forgotten by the payment system, and access ends with the period', async (t) => {
   const method = await row(`select provider_method_id as id from payment_method where user_id = $1`, monthly);
   const panel = await signIn(browser, system.httpUrl, 'sofia');

@@ -13,6 +13,8 @@ export interface LocalSystem extends RunningFile {
   readonly dataDir: string;
   /** The payment system's own answer to a GET. */
   ledger(path: string): Promise<unknown>;
+  /** Has the payment system do something on its own: a dispute. Throws where it refuses. */
+  tellPaymentSystem(path: string, body: object): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -37,6 +39,12 @@ export async function startLocalSystem(more: Record<string, string> = {}): Promi
     async ledger(path) {
       const headers = { authorization: `Bearer ${paymentApiKey}` };
       return (await fetch(`${running.paymentSystemUrl}${path}`, { headers })).json();
+    },
+    async tellPaymentSystem(path, body) {
+      const headers = { authorization: `Bearer ${paymentApiKey}`, 'content-type': 'application/json' };
+      const request = { method: 'POST', headers, body: JSON.stringify(body) };
+      const answer = await fetch(`${running.paymentSystemUrl}${path}`, request);
+      if (!answer.ok) throw new Error(`${path}: ${answer.status} ${await answer.text()}`);
     },
     async stop() {
       child.kill('SIGTERM');

@@ -133,6 +133,7 @@ function Attention({ attention }: { readonly attention: AttentionCounts }) {
   const rows: [bigint, Word, string][] = [
     [attention.unknownPayments, 'att_unknown', '/payments?queue=unknown'],
     [attention.parkedPayments, 'att_parked', '/payments?queue=parked'],
+    [attention.openDisputes, 'att_disputes', '/payments?queue=disputes'],
     [attention.orphanEvents, 'att_orphan', '/payments?queue=orphan'],
     [attention.quarantinedEvents, 'att_quarantined', '/payments?queue=quarantine'],
     [attention.failedRefunds, 'att_refunds', '/payments'],

@@ -8,6 +8,7 @@ import {
 } from '@cinema-billing/gen/billing/admin/v1/payment_admin_service_pb.ts';
 import { PaymentStatus } from '@cinema-billing/gen/billing/v1/payment_pb.ts';
 import { Link, useParams } from 'wouter';
+import { DisputeLines } from '../parts/dispute-lines.tsx';
 import { History } from '../parts/history.tsx';
 import { AttemptTag, PaymentTag, Tag } from '../parts/labels.tsx';
 import { RefundDialog, ResolveDialog } from '../parts/payment-dialogs.tsx';
@@ -74,6 +75,11 @@ function Explained({ explained }: { readonly explained: ExplainPaymentResponse }
                 </Group>
               ))}
             </Card>
+            {admin.disputes.length > 0 && (
+              <Card title={t('queueDisputes')}>
+                <DisputeLines disputes={admin.disputes} />
+              </Card>
+            )}
             <Card title={t('notices')}>
               {explained.webhookEvents.length === 0 && <Empty>{t('none')}</Empty>}
               {explained.webhookEvents.map((event) => (

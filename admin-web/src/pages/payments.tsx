@@ -8,6 +8,7 @@ import {
   type WebhookEvent,
 } from '@cinema-billing/gen/billing/admin/v1/payment_admin_service_pb.ts';
 import { useSearchParams } from 'wouter';
+import { DisputeLines } from '../parts/dispute-lines.tsx';
 import { byPageToken, MoreButton } from '../parts/pages-of.tsx';
 import { ReplayDialog } from '../parts/payment-dialogs.tsx';
 import { PaymentRows } from '../parts/payment-rows.tsx';
@@ -15,7 +16,7 @@ import { Empty, Loaded, PageHead } from '../parts/states.tsx';
 import { useSettings } from '../settings.tsx';
 
 /** What the address says, so that the overview can link to each queue. */
-type Queue = 'all' | 'unknown' | 'parked' | 'orphan' | 'quarantine';
+type Queue = 'all' | 'unknown' | 'parked' | 'disputes' | 'orphan' | 'quarantine';
 
 export default function Payments() {
   const { t } = useSettings();
@@ -33,11 +34,13 @@ export default function Payments() {
             { value: 'all', label: t('queueAll') },
             { value: 'unknown', label: t('queueUnknown') },
             { value: 'parked', label: t('queueParked') },
+            { value: 'disputes', label: t('queueDisputes') },
             { value: 'orphan', label: t('queueOrphan') },
             { value: 'quarantine', label: t('queueQuarantine') },
           ]}
         />
       </div>
+      {queue === 'disputes' && <Disputes />}
       {queue === 'orphan' && <Notices state={WebhookEventState.ORPHAN} />}
       {queue === 'quarantine' && <Notices state={WebhookEventState.QUARANTINED} />}
       {queue === 'all' && <PaymentList attemptState={AttemptState.UNSPECIFIED} />}
@@ -57,6 +60,25 @@ function PaymentList({ attemptState }: { readonly attemptState: AttemptState }) 
           <MoreButton query={query} />
         </section>
       )}
+    </Loaded>
+  );
+}
+
+function Disputes() {
+  const { t } = useSettings();
+  const query = useInfiniteQuery(PaymentAdminService.method.listDisputes, { pageToken: '' }, byPageToken);
+  return (
+    <Loaded query={query}>
+      {({ pages }) => {
+        const disputes = pages.flatMap((page) => page.disputes);
+        return (
+          <section className="card">
+            {disputes.length === 0 && <Empty>{t('none')}</Empty>}
+            <DisputeLines disputes={disputes} />
+            <MoreButton query={query} />
+          </section>
+        );
+      }}
     </Loaded>
   );
 }

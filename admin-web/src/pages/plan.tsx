@@ -3,13 +3,15 @@ import { Alert, Button, Group, Stack, Text, Title } from '@mantine/core';
 import { useQuery } from '@connectrpc/connect-query';
 import { PlanAdminService } from '@cinema-billing/gen/billing/admin/v1/plan_admin_service_pb.ts';
 import { useLocation, useParams } from 'wouter';
+import type { Price } from '@cinema-billing/gen/billing/v1/plan_pb.ts';
+import { MovePriceDialog, targetsOf } from '../parts/move-price-dialog.tsx';
 import { priceText, Tag } from '../parts/labels.tsx';
 import { ArchiveDialog, DeletePlanDialog, EditPlanDialog, NewPriceDialog } from '../parts/plan-dialogs.tsx';
 import { Loaded, PageHead } from '../parts/states.tsx';
 import { useSettings } from '../settings.tsx';
 import type { Word } from '../texts.ts';
 
-type Dialog = 'edit' | 'price' | 'archive' | 'delete' | undefined;
+type Dialog = 'edit' | 'price' | 'archive' | 'delete' | { readonly move: Price } | undefined;
 
 export default function Plan() {
   const settings = useSettings();
@@ -78,7 +80,20 @@ export default function Plan() {
                 {plan.prices.map((price) => (
                   <Group key={price.id} justify="space-between" py="xs" className="line">
                     <Text fw={600}>{priceText(settings, price)}</Text>
-                    <Text c="dimmed">{t('subscribersNow', { n: uses.get(price.id) ?? 0 })}</Text>
+                    <Group gap="sm">
+                      <Text c="dimmed">{t('subscribersNow', { n: uses.get(price.id) ?? 0 })}</Text>
+                      {targetsOf(price, plan.prices).length > 0 && (uses.get(price.id) ?? 0) > 0 && (
+                        <Button
+                          size="xs"
+                          variant="default"
+                          {...locked}
+                          aria-label={`${t('movePrice')}: ${priceText(settings, price)}`}
+                          onClick={() => setDialog({ move: price })}
+                        >
+                          {t('movePrice')}
+                        </Button>
+                      )}
+                    </Group>
                   </Group>
                 ))}
                 <Text mt="sm" size="sm" c="dimmed">
@@ -87,6 +102,7 @@ export default function Plan() {
                 </Text>
               </section>
             </Stack>
+            {typeof dialog === 'object' && <MovePriceDialog plan={admin!} from={dialog.move} onClose={close} />}
             {dialog === 'edit' && <EditPlanDialog plan={admin!} onClose={close} />}
             {dialog === 'price' && <NewPriceDialog plan={admin!} onClose={close} />}
             {dialog === 'archive' && <ArchiveDialog plan={admin!} onClose={close} />}

@@ -31,10 +31,10 @@ export default function PromoCodes() {
       />
       <Loaded query={query}>
         {({ pages }) => (
-          <>
+          <section className="card">
             <Rows promoCodes={pages.flatMap((page) => page.promoCodes)} onEnd={setEnding} />
             <MoreButton query={query} />
-          </>
+          </section>
         )}
       </Loaded>
       {isCreating && <CreatePromoCodeDialog onClose={() => setIsCreating(false)} />}

@@ -4,7 +4,7 @@ import { useSettings } from '../settings.tsx';
 import type { Word } from '../texts.ts';
 import { Empty } from './states.tsx';
 
-const badKinds = new Set([3, 5, 8, 10, 18, 21]);
+const badKinds = new Set([3, 5, 8, 10, 18, 21, 40, 41]);
 
 /** What happened, with who did it and why. */
 export function History({ events }: { readonly events: readonly SubscriptionEvent[] }) {

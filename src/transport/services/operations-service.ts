@@ -42,6 +42,7 @@ export function operationsService(
         attention: {
           unknownPayments: BigInt(attention.unknown),
           parkedPayments: BigInt(attention.parked),
+          openDisputes: BigInt(attention.disputes),
           orphanEvents: BigInt(attention.orphans),
           quarantinedEvents: BigInt(attention.quarantined),
           failedRefunds: BigInt(attention.failedRefunds),
