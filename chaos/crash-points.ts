@@ -130,7 +130,8 @@ async function refundProblem(world: World, userId: string, outcome: Outcome): Pr
      join payment p on p.id = a.payment_id where p.user_id = $1`,
     [userId],
   );
-  const isLeft = outcome === 'decline' || outcome === 'stored-500';
+  // An error that every repeat under its key gets ends with the key.
+  const isLeft = outcome === 'decline';
   const [back, state] = isLeft ? ['0', 'FAILED'] : [payment!.amount_minor, 'SUCCEEDED'];
   if (payment!.refunded_minor === back && refund!['state'] === state) return undefined;
   return `${payment!.refunded_minor} went back, the refund is ${String(refund!['state'])}`;
