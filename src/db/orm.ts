@@ -5,6 +5,7 @@ import { AbsentAttempts } from './migrations/absent-attempts.ts';
 import { Initial } from './migrations/initial.ts';
 import { NoticeLeases } from './migrations/notice-leases.ts';
 import { ContactSearch } from './migrations/contact-search.ts';
+import { CustomerNotices } from './migrations/customer-notices.ts';
 import { Disputes } from './migrations/disputes.ts';
 import { Journal } from './migrations/journal.ts';
 import { Operators } from './migrations/operators.ts';
@@ -56,6 +57,7 @@ export async function openDatabase(options: DatabaseOptions): Promise<MikroORM> 
         { name: '20261124-contact-search', class: ContactSearch },
         { name: '20261124-promo-codes', class: PromoCodes },
         { name: '20261124-refund-keys', class: RefundKeys },
+        { name: '20261124-customer-notices', class: CustomerNotices },
       ],
       snapshot: false,
       tableName: 'migration',

@@ -15,6 +15,7 @@ const writtenByHand =
 const tablesWithoutEntity = [
   'audit_entry',
   'customer_contact',
+  'customer_notice',
   'feature_rollout',
   'idempotent_request',
   'journal_batch',

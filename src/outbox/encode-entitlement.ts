@@ -27,17 +27,28 @@ export function encodeEntitlement(message: OutboxMessage): Uint8Array {
   );
 }
 
-/** CloudEvents 1.0 in binary mode (NATS protocol binding); the message id and the expected sequence come on top. */
+/** What its message says of an entitlement's change; the message id and the expected sequence come on top. */
 export function entitlementHeaders(message: OutboxMessage): MsgHdrs {
+  const attributes = cloudEventHeaders({
+    id: message.eventId,
+    type: EntitlementChangedSchema.typeName,
+    subject: message.userId,
+    time: message.occurredAt.toString({ fractionalSecondDigits: 3 }),
+  });
+  if (message.traceparent !== '') attributes.set('ce-traceparent', message.traceparent);
+  return attributes;
+}
+
+/** CloudEvents 1.0 in binary mode (NATS protocol binding). */
+export function cloudEventHeaders(event: { id: string; type: string; subject: string; time: string }): MsgHdrs {
   const attributes = headers();
   attributes.set('Content-Type', 'application/protobuf');
   attributes.set('ce-specversion', '1.0');
-  attributes.set('ce-id', message.eventId);
+  attributes.set('ce-id', event.id);
   attributes.set('ce-source', '/cinema-billing');
-  attributes.set('ce-type', EntitlementChangedSchema.typeName);
-  attributes.set('ce-subject', message.userId);
-  attributes.set('ce-time', message.occurredAt.toString({ fractionalSecondDigits: 3 }));
-  if (message.traceparent !== '') attributes.set('ce-traceparent', message.traceparent);
+  attributes.set('ce-type', event.type);
+  attributes.set('ce-subject', event.subject);
+  attributes.set('ce-time', event.time);
   return attributes;
 }
 

@@ -5,6 +5,7 @@ import type { MikroORM } from '../db/orm.ts';
 import { runUnderSessionLock, type SessionLock, type StillHeld } from '../db/session-lock.ts';
 import { openBroker, type Broker } from './broker.ts';
 import { StreamAheadError } from './publish-message.ts';
+import { ensureNoticesStream, sendNotices } from './send-notices.ts';
 import { recoverStream, sendRound } from './send-round.ts';
 import { createSleeper } from './sleeper.ts';
 
@@ -58,6 +59,7 @@ export function createRelay({ databaseUrl, orm, natsUrl, log, lock: lockKind }: 
   async function relay(connected: Broker, stillHeld: StillHeld, stopping: AbortSignal): Promise<void> {
     const mayGoOn = () => stillHeld() && !stopping.aborted;
     let recoveredEpoch = -1;
+    let noticesEpoch = -1;
     let pollMs = pollMinMs;
     while (mayGoOn()) {
       const publishedBefore = counts.published;
@@ -66,11 +68,16 @@ export function createRelay({ databaseUrl, orm, natsUrl, log, lock: lockKind }: 
         const ctx = { em: orm.em, manager: connected.manager(), log, counts };
         if (epoch !== recoveredEpoch) await recoverStream(ctx);
         recoveredEpoch = epoch;
-        await sendRound(ctx, mayGoOn);
+        const rights = await Promise.allSettled([sendRound(ctx, mayGoOn)]);
+        // Neither keeps the other waiting: rights first, and notices also when the rights have a problem.
+        if (epoch !== noticesEpoch) await ensureNoticesStream(ctx.manager);
+        noticesEpoch = epoch;
+        await sendNotices(ctx, mayGoOn);
+        if (rights[0].status === 'rejected') throw rights[0].reason;
         lastError = undefined;
       } catch (error) {
         // What a person has to look into says nothing about the stream; anything else may mean that it is gone.
-        if (!(error instanceof StreamAheadError)) recoveredEpoch = -1;
+        if (!(error instanceof StreamAheadError)) [recoveredEpoch, noticesEpoch] = [-1, -1];
         noteError(error);
       }
       if (counts.published > publishedBefore) pollMs = pollMinMs;

@@ -1,6 +1,7 @@
 import { sql } from 'kysely';
 import { businessNow } from '../db/clock.ts';
 import { inTransaction } from '../db/orm.ts';
+import { enqueueNotices } from '../outbox/customer-notices.ts';
 import { mapBounded } from './call-provider.ts';
 import { findProviderOf, type PaymentsContext } from './providers.ts';
 import type { ReceiptOutcome } from './provider.ts';
@@ -20,6 +21,9 @@ interface DueReceipt {
   /** What became of the charge, or of the refund. */
   outcome: 'done' | 'never' | 'open';
   checks: number;
+  payment_id: string;
+  subscription_id: string;
+  user_id: string;
 }
 
 /**
@@ -43,10 +47,10 @@ async function claimDue(ctx: PaymentsContext): Promise<DueReceipt[]> {
     const now = await businessNow(tx);
     const { rows } = await sql<DueReceipt>`
       select c.id, a.provider, a.merchant_account, coalesce(a.provider_payment_id, '') as provider_payment_id,
-        r.provider_refund_id, c.checks,
+        r.provider_refund_id, c.checks, a.payment_id, a.subscription_id, p.user_id,
         case when coalesce(r.state, a.state) = 'SUCCEEDED' then 'done'
           when coalesce(r.state, a.state) in ('FAILED', 'DECLINED', 'DEAD') then 'never' else 'open' end as outcome
-      from receipt c join payment_attempt a on a.id = c.attempt_id left join refund r on r.id = c.refund_id
+      from receipt c join payment_attempt a on a.id = c.attempt_id join payment p on p.id = a.payment_id left join refund r on r.id = c.refund_id
       where c.next_check_at <= ${now.toString()}
       order by c.next_check_at, c.id limit ${batchMax} for update of c skip locked
     `.execute(tx.getKysely());
@@ -81,16 +85,19 @@ async function followReceipt(ctx: PaymentsContext, receipt: DueReceipt): Promise
 
 async function settle(
   ctx: PaymentsContext,
-  { id }: DueReceipt,
+  { id, user_id: userId, subscription_id: subscriptionId, payment_id: paymentId }: DueReceipt,
   state: 'ISSUED' | 'FAILED' | 'VOID',
   fiscalDocument: string,
 ): Promise<void> {
   await inTransaction(ctx.em, async (tx) => {
     const now = await businessNow(tx);
-    await sql`
+    const { numAffectedRows } = await sql`
       update receipt set state = ${state}, fiscal_document = ${fiscalDocument}, next_check_at = null,
         settled_at = ${now.toString()}
       where id = ${id} and state = 'PENDING'
     `.execute(tx.getKysely());
+    if (numAffectedRows !== 1n || state !== 'ISSUED') return;
+    const body = { kind: 'receiptIssued', paymentId, fiscalDocument } as const;
+    await enqueueNotices(tx, [{ userId, subscriptionId, body }], now);
   });
 }

@@ -5,6 +5,7 @@ import { appendFacts } from '../ledger/append-facts.ts';
 import type { JournalFact } from '../ledger/journal-fact.ts';
 import { failPoint } from '../lib/fail-point.ts';
 import type { Money } from '../lib/money.ts';
+import { enqueueNotices } from '../outbox/customer-notices.ts';
 import { attemptLeaseMs, nextCheckAfter } from './attempt-rows.ts';
 import { mapBounded } from './call-provider.ts';
 import { NotExecuted, RequestRefused, type PaymentProvider, type RefundOutcome } from './provider.ts';
@@ -24,6 +25,7 @@ interface RefundRow {
   id: string;
   attempt_id: string;
   payment_id: string;
+  user_id: string;
   subscription_id: string;
   provider: string;
   merchant_account: string;
@@ -52,11 +54,11 @@ async function claimRefunds(ctx: PaymentsContext): Promise<RefundRow[]> {
   return inTransaction(ctx.em, async (tx) => {
     const now = await businessNow(tx);
     const { rows } = await sql<RefundRow>`
-      select r.id, r.attempt_id, a.payment_id, a.subscription_id, r.provider, r.merchant_account, r.provider_payment_id,
+      select r.id, r.attempt_id, a.payment_id, p.user_id, a.subscription_id, r.provider, r.merchant_account, r.provider_payment_id,
         r.amount_minor, r.currency_code, r.idempotency_key, r.tries,
         floor(extract(epoch from ${now.toString()}::timestamptz - r.key_sent_at) * 1000)::text as key_age_ms,
         floor(extract(epoch from ${now.toString()}::timestamptz - r.absent_since) * 1000)::text as absent_ms
-      from refund r join payment_attempt a on a.id = r.attempt_id
+      from refund r join payment_attempt a on a.id = r.attempt_id join payment p on p.id = a.payment_id
       where r.next_try_at <= ${now.toString()} and r.lease_until <= clock_timestamp()
         and not exists (select from dispute d where d.attempt_id = r.attempt_id and d.state = 'OPEN')
       order by r.next_try_at, r.id limit ${batchMax} for update of r skip locked
@@ -142,10 +144,15 @@ async function settleRefund(
       where id = ${refund.id} and state = 'PENDING'
     `.execute(tx.getKysely());
     // Another one has settled it, and has written it down.
-    if (numAffectedRows !== 1n || result.state !== 'SUCCEEDED') return;
-    await appendFacts(tx, [refundedFact(refund, result.providerRefundId)], now);
+    if (numAffectedRows !== 1n) return;
+    const { user_id: userId, subscription_id: subscriptionId, payment_id: paymentId } = refund;
+    const kind = result.state === 'SUCCEEDED' ? 'refundSucceeded' : 'refundFailed';
+    const body = { kind, amount: amountOf(refund), paymentId } as const;
+    await enqueueNotices(tx, [{ userId, subscriptionId, body }], now);
+    if (result.state === 'SUCCEEDED') await appendFacts(tx, [refundedFact(refund, result.providerRefundId)], now);
   });
   failPoint('refund.after-commit');
+  ctx.wake('relay');
 }
 
 function refundedFact(refund: RefundRow, providerRefundId: string): JournalFact {

@@ -119,7 +119,8 @@ async function unresolvedWork(ctx: SandboxContext, em: EntityManager): Promise<s
       (select count(*)::int from refund, clock
         where not exists (select from dispute d where d.attempt_id = refund.attempt_id and d.state = 'OPEN')
           and (next_try_at <= now or (next_try_at is not null and lease_until > clock_timestamp()))) as refunds,
-      (select count(*)::int from outbox_message where published_at is null) as messages
+      (select count(*)::int from outbox_message where published_at is null)
+        + (select count(*)::int from customer_notice where published_at is null) as messages
   `.execute(em.getKysely());
   const row = rows[0]!;
   const { undeliveredWebhooks, callsInFlight } = await ctx.sandbox.activity();

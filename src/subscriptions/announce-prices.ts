@@ -2,9 +2,11 @@ import { sql } from 'kysely';
 import { businessNow } from '../db/clock.ts';
 import { inTransaction, type EntityManager } from '../db/orm.ts';
 import type { OperatorRole } from '../identity/actor.ts';
+import { enqueueNotices } from '../outbox/customer-notices.ts';
 import { movable, noticeEndsAt } from './move-price.ts';
 import { announcePrice } from './plan-change.ts';
 import { lockSubscriptions, storeChanges, type SubscriptionsContext } from './subscription-rows.ts';
+import { findTargetPrices } from './target-price.ts';
 
 const batchMax = 200;
 
@@ -41,6 +43,15 @@ export async function announcePrices(ctx: SubscriptionsContext): Promise<number>
       .map((state) => announcePrice(state, notice, move.reason));
     const actor = { kind: 'operator', id: move.actor_id, role: move.actor_role } as const;
     await storeChanges({ ...ctx, actor }, tx, changes, now);
+    const price = (await findTargetPrices(tx, [move.to_price_id])).get(move.to_price_id)!.amount;
+    await enqueueNotices(
+      tx,
+      changes.map(({ before: { id: subscriptionId, userId, amount: priceBefore } }) => {
+        const body = { kind: 'priceChangeAnnounced', priceBefore, price, appliesFrom: notice.appliesFrom } as const;
+        return { userId, subscriptionId, body };
+      }),
+      now,
+    );
     await sql`
       update price_move set after_subscription_id = ${ids.at(-1) ?? move.after_subscription_id},
         finished_at = ${ids.length < batchMax ? now.toString() : null}

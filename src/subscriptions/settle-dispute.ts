@@ -1,5 +1,6 @@
 import { businessNow } from '../db/clock.ts';
 import { inTransaction } from '../db/orm.ts';
+import { enqueueNotices } from '../outbox/customer-notices.ts';
 import { findAttempts, lockAttempts, voidUnsentAttempts, type AttemptRow } from '../payments/attempt-rows.ts';
 import { PaymentAttempt } from '../payments/payment.ts';
 import type { DisputeOutcome } from '../payments/provider.ts';
@@ -42,6 +43,11 @@ export async function settleDispute(
       changes.map((change) => withoutVoid(change, voided)),
       now,
     );
+    if (news.isFirst) {
+      const { userId, paymentId } = attempt;
+      const body = { kind: 'disputeOpened', amount: outcome.amount, paymentId } as const;
+      await enqueueNotices(tx, [{ userId, subscriptionId, body }], now);
+    }
     return 'settled';
   });
   const facts = { dispute: outcome.providerDisputeId, attempt: attemptId, status: outcome.status };

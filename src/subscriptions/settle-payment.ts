@@ -2,6 +2,7 @@ import { businessNow } from '../db/clock.ts';
 import { inBatchTransaction } from '../db/orm.ts';
 import { appendFacts } from '../ledger/append-facts.ts';
 import { failPoint } from '../lib/fail-point.ts';
+import { enqueueNotices, type CustomerNotice } from '../outbox/customer-notices.ts';
 import {
   lockAttempts,
   storeAttempts,
@@ -13,6 +14,7 @@ import { claimSurplusRefunds } from '../payments/claim-refunds.ts';
 import { decideSettlement } from './decide-settlement.ts';
 import type { Decision, Settlement, SettleResult } from './decision.ts';
 import { chargedFacts } from './journal-facts.ts';
+import { paymentNotices } from './payment-notices.ts';
 import { lockSubscriptionsOfAttempts, storeChanges, type SubscriptionsContext } from './subscription-rows.ts';
 
 /**
@@ -49,6 +51,7 @@ async function settleBatch(ctx: SubscriptionsContext, settlements: readonly Sett
     const attempts = new Map((await lockAttempts(tx, ids)).map((row) => [row.id, row]));
     const now = await businessNow(tx);
     const decisions: Decision[] = [];
+    const notices: CustomerNotice[] = [];
     for (const settlement of settlements) {
       const attempt = attempts.get(settlement.attemptId);
       if (!attempt) throw new Error(`no attempt ${settlement.attemptId}`);
@@ -59,6 +62,7 @@ async function settleBatch(ctx: SubscriptionsContext, settlements: readonly Sett
       if (decision.attempt) attempts.set(attempt.id, { ...attempt, ...settledPart(decision.attempt) });
       report(ctx, decision, attempt, settlement);
       decisions.push(decision);
+      notices.push(...paymentNotices(attempt, decision, last?.after ?? subscription));
     }
     await storeAttempts(
       tx,
@@ -81,6 +85,7 @@ async function settleBatch(ctx: SubscriptionsContext, settlements: readonly Sett
       now,
     );
     await appendFacts(tx, chargedFacts(decisions, attempts), now);
+    await enqueueNotices(tx, notices, now);
     for (const [index, { alsoInTx }] of settlements.entries()) {
       if (hasEffect(decisions[index]!)) await alsoInTx?.(tx, decisions[index]!, now);
     }

@@ -1,0 +1,165 @@
+import { randomUUID } from 'node:crypto';
+import { fromBinary } from '@bufbuild/protobuf';
+import { timestampDate, type Timestamp } from '@bufbuild/protobuf/wkt';
+import test from 'ava';
+import { jetstreamManager, type JetStreamManager } from '@nats-io/jetstream';
+import { connect, type NatsConnection } from '@nats-io/transport-node';
+import { CustomerNoticeSchema, type CustomerNotice } from '@cinema-billing/gen/billing/events/v1/customer_notice_pb.ts';
+import { IntervalUnit } from '@cinema-billing/gen/billing/v1/plan_pb.ts';
+import { waitUntil } from '../testing/wait-until.ts';
+import { startWorld, type World } from '../testing/world.ts';
+
+let world: World;
+let nats: NatsConnection;
+let manager: JetStreamManager;
+test.before(async () => {
+  world = await startWorld({ at: '2027-01-15T09:00:00Z' });
+  nats = await connect({ servers: world.nats.url, maxReconnectAttempts: -1, reconnectTimeWait: 50 });
+  manager = await jetstreamManager(nats, { checkAPI: false });
+});
+test.after.always(async () => {
+  await nats?.close();
+  await world?.stop();
+});
+
+const softLater = '4000000000000341';
+const hardLater = '4000000000009979';
+const actionLater = '4000000000003220';
+
+/** What the stream has for a viewer, in its order; waits until there are as many. */
+async function noticesOf(userId: string, count: number): Promise<CustomerNotice[]> {
+  return waitUntil(`${count} notices`, async () => {
+    const { state } = await manager.streams.info('BILLING_NOTICES');
+    const found: CustomerNotice[] = [];
+    for (let seq = state.first_seq; seq > 0 && seq <= state.last_seq; seq++) {
+      const message = await manager.streams.getMessage('BILLING_NOTICES', { seq });
+      if (message?.subject !== `billing.notices.v1.${userId}`) continue;
+      const notice = fromBinary(CustomerNoticeSchema, message.data);
+      if (message.header.get('Nats-Msg-Id') !== notice.eventId) throw new Error('another id than its message');
+      found.push(notice);
+    }
+    return found.length >= count && found;
+  });
+}
+
+const at = (timestamp: Timestamp | undefined) => timestamp && timestampDate(timestamp).toISOString();
+
+test.serial(
+  'a declined renewal is told with what was owed, until when there is access, and when it ends',
+  async (t) => {
+    const { userId, subscriptionId } = await world.subscriber(softLater);
+    await world.advance({ days: 31.5 });
+    const [first] = await noticesOf(userId, 1);
+    t.is(first!.subscriptionId, subscriptionId);
+    t.is(at(first!.occurredAt), '2027-02-15T09:00:00.000Z');
+    const told = first!.notice;
+    t.is(told.case, 'paymentFailed');
+    if (told.case !== 'paymentFailed') return;
+    t.is(told.value.amount!.amountMinor, 29_900n);
+    t.is(told.value.declineCode, 'insufficient_funds');
+    // Grace of 7 days, dunning of 14; the next try a day later, up to six hours more.
+    t.is(at(told.value.accessUntil), '2027-02-22T09:00:00.000Z');
+    t.is(at(told.value.endsAt), '2027-03-01T09:00:00.000Z');
+    const next = at(told.value.nextAttemptAt)!;
+    t.true(next >= '2027-02-16T09:00:00.000Z' && next <= '2027-02-16T15:00:00.000Z', next);
+  },
+);
+
+test.serial('a hard decline names no next try; a renewal to be confirmed names the page', async (t) => {
+  const hard = await world.subscriber(hardLater);
+  const action = await world.subscriber(actionLater);
+  await world.advance({ days: 31.2 });
+  const [declined] = await noticesOf(hard.userId, 1);
+  t.is(declined!.notice.case, 'paymentFailed');
+  if (declined!.notice.case === 'paymentFailed') t.is(declined!.notice.value.nextAttemptAt, undefined);
+  const [toConfirm] = await noticesOf(action.userId, 1);
+  t.is(toConfirm!.notice.case, 'paymentActionRequired');
+  const [attempt] = await world.query(
+    `select checkout_url from payment_attempt where subscription_id = $1 and kind = 'charge' order by created_at limit 1`,
+    [action.subscriptionId],
+  );
+  if (toConfirm!.notice.case === 'paymentActionRequired') {
+    t.is(toConfirm!.notice.value.actionUrl, attempt!['checkout_url'] as string);
+  }
+});
+
+test.serial('money that went back, and a dispute, are told once each, with their payment', async (t) => {
+  const { userId } = await world.subscriber();
+  const { paymentAdmin } = world.clients();
+  const admin = { token: await world.auth.token({ sub: 'olga', role: 'admin' }) };
+  const [payment] = (await paymentAdmin.listPayments({ userId }, admin)).payments;
+  const paymentId = payment!.payment!.id;
+  const amount = { currencyCode: 'RUB', amountMinor: 10_000n };
+  const request = { requestId: randomUUID(), reason: 'the sound was bad', paymentId, amount };
+  await paymentAdmin.refundPayment(request, admin);
+  await paymentAdmin.refundPayment(request, admin);
+  await world.paymentSystem.dispute(payment!.attempts[0]!.providerPaymentId);
+  const notices = await noticesOf(userId, 2);
+  await world.advance({ hours: 1 });
+  t.is((await noticesOf(userId, 2)).length, 2);
+  const [refunded, disputed] = ['refundSucceeded', 'disputeOpened'].map(
+    (kind) => notices.find(({ notice }) => notice.case === kind)?.notice,
+  );
+  t.like(refunded, { value: { paymentId, amount } });
+  t.like(disputed, { value: { paymentId, amount: { currencyCode: 'RUB' } } });
+  paymentAdmin.close();
+});
+
+test.serial('a price is announced to those who will pay it, with both prices and the day', async (t) => {
+  const { userId } = await world.subscriber();
+  const { planAdmin } = world.clients();
+  const admin = { token: await world.auth.token({ sub: 'olga', role: 'admin' }) };
+  const plan = (await planAdmin.listPlans({}, admin)).plans.find((one) => one.plan!.code === 'basic')!;
+  const change = () => ({ requestId: randomUUID(), reason: 'dearer', planId: plan.plan!.id });
+  const price = {
+    amount: { currencyCode: 'RUB', amountMinor: 34_900n },
+    intervalUnit: IntervalUnit.MONTH,
+    intervalCount: 1,
+  };
+  const added = await planAdmin.addPrice({ ...change(), etag: plan.etag, price }, admin);
+  const moved = await planAdmin.movePrice(
+    {
+      ...change(),
+      etag: added.plan!.etag,
+      fromPriceId: world.prices.basic,
+      toPriceId: added.priceId,
+    },
+    admin,
+  );
+  const [announced] = await noticesOf(userId, 1);
+  t.is(announced!.notice.case, 'priceChangeAnnounced');
+  if (announced!.notice.case !== 'priceChangeAnnounced') return;
+  const { priceBefore, price: priceTold, appliesFrom } = announced!.notice.value;
+  t.deepEqual([priceBefore!.amountMinor, priceTold!.amountMinor], [29_900n, 34_900n]);
+  t.is(at(appliesFrom), at(moved.appliesFrom));
+  planAdmin.close();
+});
+
+test.serial('while the broker is away nothing is lost: every notice comes when it is back, once', async (t) => {
+  const { userId } = await world.subscriber(softLater);
+  await world.nats.stop();
+  // Nothing else is due: a renewal that is declined a few times while nobody can be told.
+  await world.query(
+    `update subscription set next_charge_at = null where user_id <> $1 and ended_at is null and next_transition_at is not null`,
+    [userId],
+  );
+  await world.query(`update sandbox_clock set set_to = (select next_charge_at from subscription where user_id = $1)`, [
+    userId,
+  ]);
+  await waitUntil('the decline is written down', async () => {
+    const rows = await world.query(`select 1 from customer_notice where user_id = $1 and published_at is null`, [
+      userId,
+    ]);
+    return rows.length === 1;
+  });
+  await world.nats.start();
+  const isBack = () =>
+    nats.flush().then(
+      () => true,
+      () => false,
+    );
+  await waitUntil('our own connection is back', isBack);
+  t.is((await noticesOf(userId, 1)).length, 1);
+  const left = async () => (await world.query(`select 1 from customer_notice where published_at is null`)).length === 0;
+  t.true(await waitUntil('all are marked', left));
+});
