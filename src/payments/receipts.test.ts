@@ -112,6 +112,11 @@ test.serial(
         ({ state, fiscalDocument }) => state === ReceiptState.ISSUED && fiscalDocument !== '',
       ),
     );
+    const told = await world.query(
+      `select body -> 'receiptIssued' ->> 'fiscalDocument' as document from customer_notice where kind = 'receiptIssued'`,
+    );
+    t.is(told.length, 3);
+    t.true(told.every(({ document }) => document !== null));
     const methods = grpcClient(PaymentMethodService, world.service.grpcAddress);
     const { paymentMethods } = await methods.listPaymentMethods({}, { token });
     t.is(paymentMethods[0]?.consentVersion, '2026-11');
