@@ -135,6 +135,54 @@ test.serial('a price is announced to those who will pay it, with both prices and
   planAdmin.close();
 });
 
+test.serial(
+  'a trial’s end is told seven days before, with what will be charged, and again when it goes on after all',
+  async (t) => {
+    await world.query(`update plan set trial_days = 30 where code = 'basic'`);
+    const { userId, subscriptionId, token } = await world.subscriber(undefined, { withTrial: true });
+    const [row] = await world.query(`select current_period_end from subscription where id = $1`, [subscriptionId]);
+    const endsAtMs = (row!['current_period_end'] as Date).getTime();
+    await world.advance({ days: 22.9 });
+    t.deepEqual(await world.query(`select 1 from customer_notice where user_id = $1`, [userId]), []);
+    await world.advance({ days: 0.2 });
+    const [told] = await noticesOf(userId, 1);
+    t.is(timestampDate(told!.occurredAt!).getTime(), endsAtMs - 7 * 86_400_000);
+    t.is(told!.notice.case, 'trialEnding');
+    if (told!.notice.case !== 'trialEnding') return;
+    const { amount, chargedAt, cardBrand, cardLast4 } = told!.notice.value;
+    t.deepEqual([amount!.amountMinor, timestampDate(chargedAt!).getTime()], [29_900n, endsAtMs]);
+    t.deepEqual([cardBrand, cardLast4], ['visa', '4242']);
+    const { subscriptions } = world.clients();
+    const asked = () => ({ requestId: randomUUID(), subscriptionId });
+    await subscriptions.cancelSubscription(asked(), { token });
+    await world.advance({ days: 2 });
+    t.is((await noticesOf(userId, 1)).length, 1);
+    await subscriptions.resumeSubscription(asked(), { token });
+    subscriptions.close();
+    t.is((await noticesOf(userId, 2)).length, 2);
+    await world.advance({ days: 7 });
+    const [after] = await world.query(`select status from subscription where id = $1`, [subscriptionId]);
+    t.is(after!['status'], 'ACTIVE');
+    t.is((await noticesOf(userId, 2)).length, 2);
+  },
+);
+
+test.serial('a trial shorter than a week is told of when it begins; a cancelled one is not', async (t) => {
+  await world.query(`update plan set trial_days = 3 where code = 'basic'`);
+  const { userId } = await world.subscriber('4000056655665556', { withTrial: true });
+  t.is((await noticesOf(userId, 1))[0]!.notice.case, 'trialEnding');
+  await world.query(`update plan set trial_days = 14 where code = 'basic'`);
+  const other = await world.subscriber('4000002500001001', { withTrial: true });
+  const { subscriptions } = world.clients();
+  const cancel = { requestId: randomUUID(), subscriptionId: other.subscriptionId };
+  await subscriptions.cancelSubscription(cancel, { token: other.token });
+  subscriptions.close();
+  await world.advance({ days: 15 });
+  const rows = await world.query(`select status from subscription where id = $1`, [other.subscriptionId]);
+  t.deepEqual(rows, [{ status: 'CANCELED' }]);
+  t.deepEqual(await world.query(`select kind from customer_notice where user_id = $1`, [other.userId]), []);
+});
+
 test.serial('while the broker is away nothing is lost: every notice comes when it is back, once', async (t) => {
   const { userId } = await world.subscriber(softLater);
   await world.nats.stop();

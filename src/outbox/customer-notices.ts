@@ -37,6 +37,13 @@ export type NoticeBody =
       readonly amount: Money;
       readonly paymentId: string;
     }
+  | {
+      readonly kind: 'trialEnding';
+      readonly amount: Money;
+      readonly chargedAt: Instant;
+      readonly cardBrand: string;
+      readonly cardLast4: string;
+    }
   | { readonly kind: 'receiptIssued'; readonly paymentId: string; readonly fiscalDocument: string };
 
 export interface CustomerNotice {
@@ -107,6 +114,10 @@ function noticeOf(body: NoticeBody): Notice {
     case 'refundFailed': {
       const { kind, amount, paymentId } = body;
       return { case: kind, value: { amount, paymentId } };
+    }
+    case 'trialEnding': {
+      const { kind, amount, cardBrand, cardLast4 } = body;
+      return { case: kind, value: { amount, cardBrand, cardLast4, chargedAt: timestampOf(body.chargedAt) } };
     }
     case 'receiptIssued': {
       const { kind, paymentId, fiscalDocument } = body;

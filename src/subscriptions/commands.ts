@@ -1,6 +1,6 @@
 import { BillingError } from '../lib/billing-error.ts';
 import { requireNoDispute } from './dispute-rules.ts';
-import { addDays, change, ended, type SubscriptionChange } from './lifecycle.ts';
+import { addDays, change, ended, trialReminderAt, type SubscriptionChange } from './lifecycle.ts';
 import { illegalTransition, requireTransition } from './state-table.ts';
 import type { SubscriptionState } from './subscription.ts';
 
@@ -40,7 +40,7 @@ export function resume(state: SubscriptionState, now: Temporal.Instant, reason =
     cancelAtPeriodEnd: false,
     canceledAt: null,
     nextChargeAt: state.renewalBlocked ? null : state.currentPeriodEnd,
-    nextTransitionAt: state.renewalBlocked ? state.currentPeriodEnd : null,
+    nextTransitionAt: state.renewalBlocked ? state.currentPeriodEnd : reminderOf(state),
   };
   return change(state, after, 'CANCELLATION_UNDONE', reason || 'RESUMED', 'CANCELLATION_UNDONE');
 }
@@ -60,6 +60,11 @@ export function extendPeriod(state: SubscriptionState, days: number, reason: str
     nextTransitionAt: state.nextTransitionAt && end,
   };
   return change(state, after, 'PERIOD_EXTENDED', reason, 'EXTENDED');
+}
+
+/** A trial that goes on after all is told of anew. */
+function reminderOf({ status, currentPeriodEnd }: SubscriptionState): Temporal.Instant | null {
+  return status === 'TRIALING' ? trialReminderAt(currentPeriodEnd!) : null;
 }
 
 /** T13: another method from now on; a subscription that owes money is charged with it at once, the deadlines stay. */

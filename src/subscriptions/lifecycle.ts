@@ -33,6 +33,9 @@ export type SubscriptionEventKind =
   | 'PLAN_CHANGE_DROPPED'
   | 'PRICE_CHANGE_ANNOUNCED';
 
+/** Before the first charge, and at the start of a trial that is shorter. */
+const trialReminderDays = 7;
+
 /** What a rule decided: the new state, the line of history, and what Auth has to be told. Nothing is done yet. */
 export interface SubscriptionChange {
   readonly before: SubscriptionState;
@@ -85,9 +88,14 @@ export function startTrial(
     paymentMethodId: methodId,
     openPaymentId: null,
     nextChargeAt: endsAt,
-    nextTransitionAt: null,
+    nextTransitionAt: trialReminderAt(endsAt),
   };
   return change(state, after, 'TRIAL_STARTED', 'METHOD_SAVED', 'GRANTED');
+}
+
+/** T6: when the viewer is reminded of a trial's end; at once where that has passed. */
+export function trialReminderAt(endsAt: Temporal.Instant): Temporal.Instant {
+  return endsAt.subtract({ hours: trialReminderDays * 24 });
 }
 
 /** T4: the checkout is over and the provider has confirmed that no money can come through it. */

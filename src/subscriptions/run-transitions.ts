@@ -10,6 +10,7 @@ import { expireChanges } from './expire-changes.ts';
 import { end, endGrace, type SubscriptionChange } from './lifecycle.ts';
 import { lockSubscriptions, storeChanges, type SubscriptionsContext } from './subscription-rows.ts';
 import type { SubscriptionState } from './subscription.ts';
+import { isReminder, remindOfTrials } from './trial-reminder.ts';
 
 const batchMax = 500;
 const checkoutsMax = 50;
@@ -17,7 +18,7 @@ const concurrencyMax = 8;
 const checkoutRetryMinutes = 10;
 
 /**
- * One round of what time alone does: T4 (checkouts whose time is over), T14, T15, T19, T21 (changes that were not paid). An end waits a while for a charge
+ * One round of what time alone does: T4 (checkouts whose time is over), T6 (the reminder of a trial's end), T14, T15, T19, T21 (changes that were not paid). An end waits a while for a charge
  * that is due or open; grace ends when it ends. Gives how many subscriptions were looked at.
  */
 export async function runTransitions(ctx: SubscriptionsContext & PaymentsContext): Promise<number> {
@@ -26,7 +27,7 @@ export async function runTransitions(ctx: SubscriptionsContext & PaymentsContext
   return expired + (await endDueSubscriptions(ctx)) + (await endDueCheckouts(ctx));
 }
 
-async function endDueSubscriptions(ctx: SubscriptionsContext): Promise<number> {
+async function endDueSubscriptions(ctx: SubscriptionsContext & PaymentsContext): Promise<number> {
   const count = await inTransaction(ctx.em, async (tx) => {
     const now = await businessNow(tx);
     const { rows } = await sql<{ id: string; waits: boolean | null }>`
@@ -42,7 +43,11 @@ async function endDueSubscriptions(ctx: SubscriptionsContext): Promise<number> {
       tx,
       rows.map(({ id }) => id),
     );
-    const changes = rows.flatMap(({ id, waits }) => dueChanges(states.get(id)!, waits === true, now));
+    const due = rows.map((row) => ({ ...row, state: states.get(row.id)! }));
+    await remindOfTrials(ctx, tx, due.map(({ state }) => state).filter(isReminder), now);
+    const changes = due
+      .filter(({ state }) => !isReminder(state))
+      .flatMap(({ state, waits }) => dueChanges(state, waits === true, now));
     const over = changes.filter(({ after }) => after.endedAt !== null).map(({ after }) => after.id);
     await voidUnsentPayments(tx, over, now);
     await storeChanges(ctx, tx, changes, now);

@@ -42,7 +42,7 @@ export interface SubscriptionState {
   readonly dunningEndsAt: Temporal.Instant | null;
   /** When money is due; business time. */
   readonly nextChargeAt: Temporal.Instant | null;
-  /** When something else is due: the end of a checkout, a period, the grace or the dunning. */
+  /** When something else is due: the end of a checkout, a period, the grace or the dunning, the reminder of a trial's end. */
   readonly nextTransitionAt: Temporal.Instant | null;
   readonly canceledAt: Temporal.Instant | null;
   readonly endedAt: Temporal.Instant | null;

@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file billing/events/v1/customer_notice.proto.
  */
 export const file_billing_events_v1_customer_notice: GenFile = /*@__PURE__*/
-  fileDesc("CidiaWxsaW5nL2V2ZW50cy92MS9jdXN0b21lcl9ub3RpY2UucHJvdG8SEWJpbGxpbmcuZXZlbnRzLnYxIs0ECg5DdXN0b21lck5vdGljZRIQCghldmVudF9pZBgBIAEoCRIPCgd1c2VyX2lkGAIgASgJEhcKD3N1YnNjcmlwdGlvbl9pZBgDIAEoCRIvCgtvY2N1cnJlZF9hdBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASOgoOcGF5bWVudF9mYWlsZWQYCiABKAsyIC5iaWxsaW5nLmV2ZW50cy52MS5QYXltZW50RmFpbGVkSAASSwoXcGF5bWVudF9hY3Rpb25fcmVxdWlyZWQYCyABKAsyKC5iaWxsaW5nLmV2ZW50cy52MS5QYXltZW50QWN0aW9uUmVxdWlyZWRIABJJChZwcmljZV9jaGFuZ2VfYW5ub3VuY2VkGAwgASgLMicuYmlsbGluZy5ldmVudHMudjEuUHJpY2VDaGFuZ2VBbm5vdW5jZWRIABI6Cg5kaXNwdXRlX29wZW5lZBgNIAEoCzIgLmJpbGxpbmcuZXZlbnRzLnYxLkRpc3B1dGVPcGVuZWRIABI+ChByZWZ1bmRfc3VjY2VlZGVkGA4gASgLMiIuYmlsbGluZy5ldmVudHMudjEuUmVmdW5kU3VjY2VlZGVkSAASOAoNcmVmdW5kX2ZhaWxlZBgPIAEoCzIfLmJpbGxpbmcuZXZlbnRzLnYxLlJlZnVuZEZhaWxlZEgAEjoKDnJlY2VpcHRfaXNzdWVkGBAgASgLMiAuYmlsbGluZy5ldmVudHMudjEuUmVjZWlwdElzc3VlZEgAQggKBm5vdGljZSLcAQoNUGF5bWVudEZhaWxlZBIhCgZhbW91bnQYASABKAsyES5iaWxsaW5nLnYxLk1vbmV5EhQKDGRlY2xpbmVfY29kZRgCIAEoCRIzCg9uZXh0X2F0dGVtcHRfYXQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjAKDGFjY2Vzc191bnRpbBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKwoHZW5kc19hdBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAirQEKFVBheW1lbnRBY3Rpb25SZXF1aXJlZBIhCgZhbW91bnQYASABKAsyES5iaWxsaW5nLnYxLk1vbmV5EhIKCmFjdGlvbl91cmwYAiABKAkSMAoMYWNjZXNzX3VudGlsGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIrCgdlbmRzX2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKTAQoUUHJpY2VDaGFuZ2VBbm5vdW5jZWQSJwoMcHJpY2VfYmVmb3JlGAEgASgLMhEuYmlsbGluZy52MS5Nb25leRIgCgVwcmljZRgCIAEoCzIRLmJpbGxpbmcudjEuTW9uZXkSMAoMYXBwbGllc19mcm9tGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJGCg1EaXNwdXRlT3BlbmVkEiEKBmFtb3VudBgBIAEoCzIRLmJpbGxpbmcudjEuTW9uZXkSEgoKcGF5bWVudF9pZBgCIAEoCSJICg9SZWZ1bmRTdWNjZWVkZWQSIQoGYW1vdW50GAEgASgLMhEuYmlsbGluZy52MS5Nb25leRISCgpwYXltZW50X2lkGAIgASgJIkUKDFJlZnVuZEZhaWxlZBIhCgZhbW91bnQYASABKAsyES5iaWxsaW5nLnYxLk1vbmV5EhIKCnBheW1lbnRfaWQYAiABKAkiPAoNUmVjZWlwdElzc3VlZBISCgpwYXltZW50X2lkGAEgASgJEhcKD2Zpc2NhbF9kb2N1bWVudBgCIAEoCWIGcHJvdG8z", [file_billing_v1_money, file_google_protobuf_timestamp]);
+  fileDesc("CidiaWxsaW5nL2V2ZW50cy92MS9jdXN0b21lcl9ub3RpY2UucHJvdG8SEWJpbGxpbmcuZXZlbnRzLnYxIoUFCg5DdXN0b21lck5vdGljZRIQCghldmVudF9pZBgBIAEoCRIPCgd1c2VyX2lkGAIgASgJEhcKD3N1YnNjcmlwdGlvbl9pZBgDIAEoCRIvCgtvY2N1cnJlZF9hdBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASOgoOcGF5bWVudF9mYWlsZWQYCiABKAsyIC5iaWxsaW5nLmV2ZW50cy52MS5QYXltZW50RmFpbGVkSAASSwoXcGF5bWVudF9hY3Rpb25fcmVxdWlyZWQYCyABKAsyKC5iaWxsaW5nLmV2ZW50cy52MS5QYXltZW50QWN0aW9uUmVxdWlyZWRIABJJChZwcmljZV9jaGFuZ2VfYW5ub3VuY2VkGAwgASgLMicuYmlsbGluZy5ldmVudHMudjEuUHJpY2VDaGFuZ2VBbm5vdW5jZWRIABI6Cg5kaXNwdXRlX29wZW5lZBgNIAEoCzIgLmJpbGxpbmcuZXZlbnRzLnYxLkRpc3B1dGVPcGVuZWRIABI+ChByZWZ1bmRfc3VjY2VlZGVkGA4gASgLMiIuYmlsbGluZy5ldmVudHMudjEuUmVmdW5kU3VjY2VlZGVkSAASOAoNcmVmdW5kX2ZhaWxlZBgPIAEoCzIfLmJpbGxpbmcuZXZlbnRzLnYxLlJlZnVuZEZhaWxlZEgAEjoKDnJlY2VpcHRfaXNzdWVkGBAgASgLMiAuYmlsbGluZy5ldmVudHMudjEuUmVjZWlwdElzc3VlZEgAEjYKDHRyaWFsX2VuZGluZxgRIAEoCzIeLmJpbGxpbmcuZXZlbnRzLnYxLlRyaWFsRW5kaW5nSABCCAoGbm90aWNlIogBCgtUcmlhbEVuZGluZxIhCgZhbW91bnQYASABKAsyES5iaWxsaW5nLnYxLk1vbmV5Ei4KCmNoYXJnZWRfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCmNhcmRfYnJhbmQYAyABKAkSEgoKY2FyZF9sYXN0NBgEIAEoCSLcAQoNUGF5bWVudEZhaWxlZBIhCgZhbW91bnQYASABKAsyES5iaWxsaW5nLnYxLk1vbmV5EhQKDGRlY2xpbmVfY29kZRgCIAEoCRIzCg9uZXh0X2F0dGVtcHRfYXQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjAKDGFjY2Vzc191bnRpbBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKwoHZW5kc19hdBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAirQEKFVBheW1lbnRBY3Rpb25SZXF1aXJlZBIhCgZhbW91bnQYASABKAsyES5iaWxsaW5nLnYxLk1vbmV5EhIKCmFjdGlvbl91cmwYAiABKAkSMAoMYWNjZXNzX3VudGlsGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIrCgdlbmRzX2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKTAQoUUHJpY2VDaGFuZ2VBbm5vdW5jZWQSJwoMcHJpY2VfYmVmb3JlGAEgASgLMhEuYmlsbGluZy52MS5Nb25leRIgCgVwcmljZRgCIAEoCzIRLmJpbGxpbmcudjEuTW9uZXkSMAoMYXBwbGllc19mcm9tGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJGCg1EaXNwdXRlT3BlbmVkEiEKBmFtb3VudBgBIAEoCzIRLmJpbGxpbmcudjEuTW9uZXkSEgoKcGF5bWVudF9pZBgCIAEoCSJICg9SZWZ1bmRTdWNjZWVkZWQSIQoGYW1vdW50GAEgASgLMhEuYmlsbGluZy52MS5Nb25leRISCgpwYXltZW50X2lkGAIgASgJIkUKDFJlZnVuZEZhaWxlZBIhCgZhbW91bnQYASABKAsyES5iaWxsaW5nLnYxLk1vbmV5EhIKCnBheW1lbnRfaWQYAiABKAkiPAoNUmVjZWlwdElzc3VlZBISCgpwYXltZW50X2lkGAEgASgJEhcKD2Zpc2NhbF9kb2N1bWVudBgCIAEoCWIGcHJvdG8z", [file_billing_v1_money, file_google_protobuf_timestamp]);
 
 /**
  * What a viewer should be told: billing sends no mail and no push itself. Published on billing.notices.v1.<user_id>, at
@@ -112,6 +112,14 @@ export type CustomerNotice = Message<"billing.events.v1.CustomerNotice"> & {
      */
     value: ReceiptIssued;
     case: "receiptIssued";
+  } | {
+    /**
+     * A free trial ends soon, and what follows is charged.
+     *
+     * @generated from field: billing.events.v1.TrialEnding trial_ending = 17;
+     */
+    value: TrialEnding;
+    case: "trialEnding";
   } | { case: undefined; value?: undefined };
 };
 
@@ -121,6 +129,48 @@ export type CustomerNotice = Message<"billing.events.v1.CustomerNotice"> & {
  */
 export const CustomerNoticeSchema: GenMessage<CustomerNotice> = /*@__PURE__*/
   messageDesc(file_billing_events_v1_customer_notice, 0);
+
+/**
+ * A free trial ends in seven days, or has begun and is shorter; told again when a cancelled one goes on after all.
+ *
+ * @generated from message billing.events.v1.TrialEnding
+ */
+export type TrialEnding = Message<"billing.events.v1.TrialEnding"> & {
+  /**
+   * What is charged then.
+   *
+   * @generated from field: billing.v1.Money amount = 1;
+   */
+  amount?: Money | undefined;
+
+  /**
+   * When.
+   *
+   * @generated from field: google.protobuf.Timestamp charged_at = 2;
+   */
+  chargedAt?: Timestamp | undefined;
+
+  /**
+   * The method's brand and last four digits: visa, 4242.
+   *
+   * @generated from field: string card_brand = 3;
+   */
+  cardBrand: string;
+
+  /**
+   * The last four digits.
+   *
+   * @generated from field: string card_last4 = 4;
+   */
+  cardLast4: string;
+};
+
+/**
+ * Describes the message billing.events.v1.TrialEnding.
+ * Use `create(TrialEndingSchema)` to create a new message.
+ */
+export const TrialEndingSchema: GenMessage<TrialEnding> = /*@__PURE__*/
+  messageDesc(file_billing_events_v1_customer_notice, 1);
 
 /**
  * A renewal was declined; every further try that is declined says so again.
@@ -169,7 +219,7 @@ export type PaymentFailed = Message<"billing.events.v1.PaymentFailed"> & {
  * Use `create(PaymentFailedSchema)` to create a new message.
  */
 export const PaymentFailedSchema: GenMessage<PaymentFailed> = /*@__PURE__*/
-  messageDesc(file_billing_events_v1_customer_notice, 1);
+  messageDesc(file_billing_events_v1_customer_notice, 2);
 
 /**
  * The viewer has to confirm a renewal on a page of the payment system (3-D Secure).
@@ -211,7 +261,7 @@ export type PaymentActionRequired = Message<"billing.events.v1.PaymentActionRequ
  * Use `create(PaymentActionRequiredSchema)` to create a new message.
  */
 export const PaymentActionRequiredSchema: GenMessage<PaymentActionRequired> = /*@__PURE__*/
-  messageDesc(file_billing_events_v1_customer_notice, 2);
+  messageDesc(file_billing_events_v1_customer_notice, 3);
 
 /**
  * The subscription will cost another price.
@@ -246,7 +296,7 @@ export type PriceChangeAnnounced = Message<"billing.events.v1.PriceChangeAnnounc
  * Use `create(PriceChangeAnnouncedSchema)` to create a new message.
  */
 export const PriceChangeAnnouncedSchema: GenMessage<PriceChangeAnnounced> = /*@__PURE__*/
-  messageDesc(file_billing_events_v1_customer_notice, 3);
+  messageDesc(file_billing_events_v1_customer_notice, 4);
 
 /**
  * The bank has taken a payment back until a dispute is decided; nothing is charged meanwhile.
@@ -274,7 +324,7 @@ export type DisputeOpened = Message<"billing.events.v1.DisputeOpened"> & {
  * Use `create(DisputeOpenedSchema)` to create a new message.
  */
 export const DisputeOpenedSchema: GenMessage<DisputeOpened> = /*@__PURE__*/
-  messageDesc(file_billing_events_v1_customer_notice, 4);
+  messageDesc(file_billing_events_v1_customer_notice, 5);
 
 /**
  * Money went back to the method that it came from.
@@ -302,7 +352,7 @@ export type RefundSucceeded = Message<"billing.events.v1.RefundSucceeded"> & {
  * Use `create(RefundSucceededSchema)` to create a new message.
  */
 export const RefundSucceededSchema: GenMessage<RefundSucceeded> = /*@__PURE__*/
-  messageDesc(file_billing_events_v1_customer_notice, 5);
+  messageDesc(file_billing_events_v1_customer_notice, 6);
 
 /**
  * The payment system refused to give money back.
@@ -330,7 +380,7 @@ export type RefundFailed = Message<"billing.events.v1.RefundFailed"> & {
  * Use `create(RefundFailedSchema)` to create a new message.
  */
 export const RefundFailedSchema: GenMessage<RefundFailed> = /*@__PURE__*/
-  messageDesc(file_billing_events_v1_customer_notice, 6);
+  messageDesc(file_billing_events_v1_customer_notice, 7);
 
 /**
  * The register has issued a receipt of a payment, or of a refund of it.
@@ -358,5 +408,5 @@ export type ReceiptIssued = Message<"billing.events.v1.ReceiptIssued"> & {
  * Use `create(ReceiptIssuedSchema)` to create a new message.
  */
 export const ReceiptIssuedSchema: GenMessage<ReceiptIssued> = /*@__PURE__*/
-  messageDesc(file_billing_events_v1_customer_notice, 7);
+  messageDesc(file_billing_events_v1_customer_notice, 8);
 
