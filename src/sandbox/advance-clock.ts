@@ -132,7 +132,7 @@ async function unresolvedWork(ctx: SandboxContext, em: EntityManager): Promise<s
     [row.notices, 'notices are not worked off'],
     [row.refunds, 'refunds are open'],
     [row.disputes, 'disputes have to be looked up'],
-    [row.messages, 'messages to Auth are not published'],
+    [row.messages, 'messages are not published'],
     [undeliveredWebhooks, 'notices of the payment system are not delivered'],
     [callsInFlight, 'calls to the payment system are under way'],
   ];
