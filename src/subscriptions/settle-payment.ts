@@ -1,5 +1,5 @@
 import { businessNow } from '../db/clock.ts';
-import { inBatchTransaction } from '../db/orm.ts';
+import { inBatchTransaction, type EntityManager } from '../db/orm.ts';
 import { appendFacts } from '../ledger/append-facts.ts';
 import { failPoint } from '../lib/fail-point.ts';
 import { enqueueNotices, type CustomerNotice } from '../outbox/customer-notices.ts';
@@ -45,53 +45,62 @@ export async function settlePayments(
 }
 
 async function settleBatch(ctx: SubscriptionsContext, settlements: readonly Settlement[]): Promise<SettleResult[]> {
-  return inBatchTransaction(ctx.em, async (tx) => {
-    const ids = settlements.map(({ attemptId }) => attemptId);
-    const subscriptions = await lockSubscriptionsOfAttempts(tx, ids);
-    const attempts = new Map((await lockAttempts(tx, ids)).map((row) => [row.id, row]));
-    const now = await businessNow(tx);
-    const decisions: Decision[] = [];
-    const notices: CustomerNotice[] = [];
-    for (const settlement of settlements) {
-      const attempt = attempts.get(settlement.attemptId);
-      if (!attempt) throw new Error(`no attempt ${settlement.attemptId}`);
-      const subscription = subscriptions.get(attempt.subscriptionId)!;
-      const decision = await decideSettlement(ctx, tx, attempt, subscription, settlement, now);
-      const last = decision.changes?.at(-1);
-      if (last) subscriptions.set(subscription.id, last.after);
-      if (decision.attempt) attempts.set(attempt.id, { ...attempt, ...settledPart(decision.attempt) });
-      report(ctx, decision, attempt, settlement);
-      decisions.push(decision);
-      notices.push(...paymentNotices(attempt, decision, last?.after ?? subscription));
-    }
-    await storeAttempts(
-      tx,
-      decisions.flatMap(({ attempt }) => attempt ?? []),
-    );
-    await storePayments(
-      tx,
-      decisions.flatMap(({ payment }) => payment ?? []),
-      now,
-    );
-    await claimSurplusRefunds(
-      tx,
-      decisions.flatMap(({ surplus }) => surplus ?? []),
-      now,
-    );
-    await storeChanges(
-      ctx,
-      tx,
-      decisions.flatMap(({ changes }) => changes ?? []),
-      now,
-    );
-    await appendFacts(tx, chargedFacts(decisions, attempts), now);
-    await enqueueNotices(tx, notices, now);
-    for (const [index, { alsoInTx }] of settlements.entries()) {
-      if (hasEffect(decisions[index]!)) await alsoInTx?.(tx, decisions[index]!, now);
-    }
-    failPoint('settle.before-commit');
-    return decisions.map(({ result }) => result);
-  });
+  const settled = await inBatchTransaction(ctx.em, (tx) => settleInTransaction(ctx, tx, settlements));
+  for (const [index, { decision, attempt }] of settled.entries()) report(ctx, decision, attempt, settlements[index]!);
+  return settled.map(({ decision }) => decision.result);
+}
+
+/** As `settlePayments`, in a transaction of the caller's, who wakes the relay when it is committed; one bad row fails all. */
+export async function settleInTransaction(
+  ctx: SubscriptionsContext,
+  tx: EntityManager,
+  settlements: readonly Settlement[],
+): Promise<{ decision: Decision; attempt: AttemptRow }[]> {
+  const ids = settlements.map(({ attemptId }) => attemptId);
+  const subscriptions = await lockSubscriptionsOfAttempts(tx, ids);
+  const attempts = new Map((await lockAttempts(tx, ids)).map((row) => [row.id, row]));
+  const now = await businessNow(tx);
+  const settled: { decision: Decision; attempt: AttemptRow }[] = [];
+  const notices: CustomerNotice[] = [];
+  for (const settlement of settlements) {
+    const attempt = attempts.get(settlement.attemptId);
+    if (!attempt) throw new Error(`no attempt ${settlement.attemptId}`);
+    const subscription = subscriptions.get(attempt.subscriptionId)!;
+    const decision = await decideSettlement(ctx, tx, attempt, subscription, settlement, now);
+    const last = decision.changes?.at(-1);
+    if (last) subscriptions.set(subscription.id, last.after);
+    if (decision.attempt) attempts.set(attempt.id, { ...attempt, ...settledPart(decision.attempt) });
+    settled.push({ decision, attempt });
+    notices.push(...paymentNotices(attempt, decision, last?.after ?? subscription));
+  }
+  const decisions = settled.map(({ decision }) => decision);
+  await storeAttempts(
+    tx,
+    decisions.flatMap(({ attempt }) => attempt ?? []),
+  );
+  await storePayments(
+    tx,
+    decisions.flatMap(({ payment }) => payment ?? []),
+    now,
+  );
+  await claimSurplusRefunds(
+    tx,
+    decisions.flatMap(({ surplus }) => surplus ?? []),
+    now,
+  );
+  await storeChanges(
+    ctx,
+    tx,
+    decisions.flatMap(({ changes }) => changes ?? []),
+    now,
+  );
+  await appendFacts(tx, chargedFacts(decisions, attempts), now);
+  await enqueueNotices(tx, notices, now);
+  for (const [index, { alsoInTx }] of settlements.entries()) {
+    if (hasEffect(decisions[index]!)) await alsoInTx?.(tx, decisions[index]!, now);
+  }
+  failPoint('settle.before-commit');
+  return settled;
 }
 
 function hasEffect({ result }: Decision): boolean {
