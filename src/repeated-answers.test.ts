@@ -6,6 +6,7 @@ import { CancelEffective } from '@cinema-billing/gen/billing/v1/subscription_ser
 import { IntervalUnit } from '@cinema-billing/gen/billing/v1/plan_pb.ts';
 import { contractServices } from './testing/contract-services.ts';
 import { forgetPayment } from './testing/forget-payment.ts';
+import { merchantOf } from './testing/payment-system-merchant.ts';
 import { waitUntil } from './testing/wait-until.ts';
 import { startWorld, type World } from './testing/world.ts';
 
@@ -140,6 +141,18 @@ async function setAside({ subscriptionId }: { subscriptionId: string }): Promise
   return { provider: 'sandbox', providerEventId };
 }
 
+/** Money that the payment system took without a call of ours. */
+async function orphaned({ subscriptionId }: { subscriptionId: string }): Promise<object> {
+  const { id: money } = await merchantOf(() => world.paymentSystem).saveCard();
+  const providerEventId = `evt_${randomUUID()}`;
+  await world.query(
+    `insert into webhook_event (provider, provider_event_id, type, payload, provider_payment_id, state, received_at)
+       values ('sandbox', $1, 'payment.succeeded', '', $2, 'ORPHAN', business_now())`,
+    [providerEventId, money],
+  );
+  return { provider: 'sandbox', providerEventId, paymentId: await paymentOf(subscriptionId), giveBack: true };
+}
+
 /** Every command of the contract that takes a request id. */
 async function commands(late: { subscriptionId: string; token: string }[]): Promise<Record<string, Command>> {
   const { basic, premium } = world.prices;
@@ -177,6 +190,7 @@ async function commands(late: { subscriptionId: string; token: string }[]): Prom
     })),
     'billing.admin.v1.PaymentAdminService/ResolveUnknownPayment': await ofOperator(forgotten),
     'billing.admin.v1.PaymentAdminService/ReplayWebhookEvent': await ofOperator(setAside),
+    'billing.admin.v1.PaymentAdminService/AttachOrphan': await ofOperator(orphaned),
     'billing.admin.v1.SubscriptionAdminService/GrantSubscription': {
       body: { userId: randomUUID(), priceId: basic, days: 3, reason },
       token: admin,

@@ -75,6 +75,7 @@ PaymentAdminService/RefundPayment                 401    403   403     403     4
 PaymentAdminService/ResolveUnknownPayment         401    403   403     403     403   403   403    403       state   state 404
 PaymentAdminService/ListWebhookEvents             401    403   403     403     403   403   403    in        in      in    in
 PaymentAdminService/ReplayWebhookEvent            401    403   403     403     403   403   403    403       state   state 404
+PaymentAdminService/AttachOrphan                  401    403   403     403     403   403   403    403       403     state 404
 OperationsService/GetMetrics                      401    403   403     403     403   403   403    in        in      in    in
 OperationsService/ListAuditEntries                401    403   403     403     403   403   403    in        in      in    in
 `;
@@ -199,6 +200,13 @@ const requests: Record<string, (subject: Subject) => Record<string, unknown>> = 
     ...change(),
     provider,
     providerEventId,
+  }),
+  'PaymentAdminService/AttachOrphan': ({ provider, providerEventId, paymentId }) => ({
+    ...change(),
+    provider,
+    providerEventId,
+    paymentId,
+    giveBack: true,
   }),
   'OperationsService/GetMetrics': () => ({}),
   'OperationsService/ListAuditEntries': ({ userId }) => ({ userId }),

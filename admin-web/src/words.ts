@@ -338,6 +338,21 @@ export const words = {
   ],
   replay: ['Work off again', 'Обработать снова'],
   replayLead: ['The notice is worked off once more.', 'Уведомление будет обработано ещё раз.'],
+  attach: ['Say whose it is', 'Указать, чьи это деньги'],
+  attachTo: ['Payment', 'Платёж'],
+  attachToHint: [
+    'The id of the payment that the money belongs to, from the viewer’s page',
+    'Номер платежа, к которому относятся деньги, со страницы зрителя',
+  ],
+  attachToInvalid: ['Not an id of a payment', 'Это не номер платежа'],
+  attachPays: [
+    '{amount} pays the renewal that waits for it; paid until {until}.',
+    '{amount} оплатят продление, которое их ждёт; оплачено до {until}.',
+  ],
+  attachGoesBack: ['{amount} goes back to whoever paid it.', '{amount} вернутся тому, кто заплатил.'],
+  giveBack: ['Give the money back', 'Вернуть деньги'],
+  giveBackInstead: ['Give it back instead', 'Вместо этого вернуть'],
+  attachedMoney: ['came without a call of ours', 'пришло без нашего запроса'],
   goneBack: ['{amount} went back', 'возвращено {amount}'],
 
   mrr: ['Monthly revenue', 'Доход в месяц'],

@@ -2,6 +2,7 @@ import { Migrator } from '@mikro-orm/migrations';
 import { MikroORM, type EntityManager, type Options } from '@mikro-orm/postgresql';
 import { sql } from 'kysely';
 import { AbsentAttempts } from './migrations/absent-attempts.ts';
+import { AttachedMoney } from './migrations/attached-money.ts';
 import { Initial } from './migrations/initial.ts';
 import { NoticeLeases } from './migrations/notice-leases.ts';
 import { ContactSearch } from './migrations/contact-search.ts';
@@ -58,6 +59,7 @@ export async function openDatabase(options: DatabaseOptions): Promise<MikroORM> 
         { name: '20261124-promo-codes', class: PromoCodes },
         { name: '20261124-refund-keys', class: RefundKeys },
         { name: '20261124-customer-notices', class: CustomerNotices },
+        { name: '20261128-attached-money', class: AttachedMoney },
       ],
       snapshot: false,
       tableName: 'migration',

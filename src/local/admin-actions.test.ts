@@ -53,8 +53,9 @@ async function issueToken(request: object): Promise<string> {
   return ((await response.json()) as { token: string }).token;
 }
 
-/** A browser says of every refusal that a resource failed; the one of an open subscription is what its test is about. */
-const complaints = () => seen.complaints.filter((complaint) => !/\/EraseCustomer: .* 400 /.test(complaint));
+/** A browser says of every refusal that a resource failed; of these two calls it is what their tests are about. */
+const complaints = () =>
+  seen.complaints.filter((complaint) => !/\/(EraseCustomer|AttachOrphan): .* 400 /.test(complaint));
 
 async function row(text: string, ...values: unknown[]): Promise<Record<string, unknown>> {
   return (await sql.query(text, values)).rows[0] as Record<string, unknown>;
@@ -219,6 +220,55 @@ test.serial('a notice that was set aside is worked off again', async (t) => {
   t.deepEqual(complaints(), []);
   await panel.close();
 });
+
+test.serial(
+  'orphaned money is given back from its queue, by an administrator only; a hostile id is none',
+  async (t) => {
+    const method = await row(
+      `select provider_customer_id, provider_method_id, (select id from payment p where p.user_id = m.user_id limit 1) as id
+     from payment_method m where user_id = $1`,
+      monthly,
+    );
+    const money = (await system.tellPaymentSystem('/v1/charges', {
+      amount_minor: '77700',
+      currency: 'RUB',
+      reference: 'by-hand',
+      customer: method['provider_customer_id'],
+      payment_method: method['provider_method_id'],
+      description: 'taken by hand',
+    })) as { id: string };
+    await waitUntil('its notice is here', async () => {
+      const orphaned = await row(
+        `update webhook_event set state = 'ORPHAN', next_try_at = null where provider_payment_id = $1 returning state`,
+        money.id,
+      );
+      return orphaned !== undefined;
+    });
+    const support = await signIn(browser, system.httpUrl, 'sofia');
+    await support.open('/payments?queue=orphan');
+    await support.page.getByText(money.id).waitFor();
+    t.true(await support.page.getByRole('button', { name: 'Say whose it is' }).isDisabled());
+    await support.close();
+    const panel = await signIn(browser, system.httpUrl, 'anna');
+    await panel.open('/payments?queue=orphan');
+    await panel.press('Say whose it is');
+    const field = panel.page.getByLabel('Payment', { exact: true });
+    await field.fill('"><img src=x onerror=alert(1)>');
+    await panel.page.getByText('Not an id of a payment').waitFor();
+    await field.fill(String(method['id']));
+    await panel.page.getByText('ORPHAN_PAYS_NOTHING').waitFor();
+    await panel.page.getByLabel('Give it back instead').check();
+    await panel.page.getByText(/777(\.00)? goes back to whoever paid it\.$/).waitFor();
+    await panel.confirm('Give the money back', 'taken by mistake');
+    await waitUntil('the payment system has given it back', async () => {
+      const payment = (await system.ledger(`/v1/payments/${money.id}`)) as { refunded_minor: string };
+      return payment.refunded_minor === '77700';
+    });
+    const refused = complaints().filter((complaint) => !/\/AttachOrphan: .* 400 /.test(complaint));
+    t.deepEqual(refused, []);
+    await panel.close();
+  },
+);
 
 test.serial('an administrator erases who a viewer is, where nothing is open; nobody else may', async (t) => {
   const support = await signIn(browser, system.httpUrl, 'sofia');

@@ -4,7 +4,7 @@ import type { EntityManager } from '../db/orm.ts';
 import { rowTable } from '../db/row-table.ts';
 import { isUuid } from '../lib/ids.ts';
 import type { Money } from '../lib/money.ts';
-import type { AttemptState, PaymentPurpose, PaymentStatus } from './payment.ts';
+import type { AttemptKind, AttemptState, PaymentPurpose, PaymentStatus } from './payment.ts';
 
 /** Real time during which whoever wrote an attempt may be calling the provider; above every provider's call deadline. */
 export const attemptLeaseMs = 30_000;
@@ -31,7 +31,7 @@ export interface AttemptRow {
   readonly periodStart: Temporal.Instant | null;
   readonly periodEnd: Temporal.Instant | null;
   readonly attemptNumber: number;
-  readonly kind: 'checkout' | 'charge';
+  readonly kind: AttemptKind;
   readonly idempotencyKey: string;
   readonly provider: string;
   readonly merchantAccount: string;
@@ -62,7 +62,7 @@ interface Row {
   period_start: string | null;
   period_end: string | null;
   attempt_number: number;
-  kind: 'checkout' | 'charge';
+  kind: AttemptKind;
   idempotency_key: string;
   provider: string;
   merchant_account: string;

@@ -45,6 +45,12 @@ PaymentSchema.setClass(Payment);
  */
 export type AttemptState = 'PENDING' | 'SENT' | 'WAITING' | 'UNKNOWN' | 'PARKED' | 'SUCCEEDED' | 'DECLINED' | 'DEAD';
 
+/**
+ * `checkout`: on the provider's page. `charge`: of a saved method. `attached`: money that came without a call of ours, by
+ * an operator's word; the provider has it under another reference, or under none.
+ */
+export type AttemptKind = 'checkout' | 'charge' | 'attached';
+
 export const PaymentAttemptSchema = defineEntity({
   name: 'PaymentAttempt',
   tableName: 'payment_attempt',
@@ -53,7 +59,7 @@ export const PaymentAttemptSchema = defineEntity({
     paymentId: p.uuid(),
     subscriptionId: p.uuid(),
     attemptNumber: p.integer(),
-    kind: p.text().$type<'checkout' | 'charge'>(),
+    kind: p.text().$type<AttemptKind>(),
     idempotencyKey: p.text(),
     provider: p.text(),
     merchantAccount: p.text(),

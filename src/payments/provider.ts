@@ -38,7 +38,7 @@ export interface PaymentProvider {
   /** What became of a refund; undefined when the provider has none. A repeat of `refund` only tells how it began. */
   lookUpRefund(query: RefundQuery): Promise<RefundOutcome | undefined>;
   /** What became of a payment; undefined when the provider has none. */
-  lookUp(query: LookUpQuery): Promise<PaymentOutcome | undefined>;
+  lookUp(query: LookUpQuery | ForeignQuery): Promise<PaymentOutcome | undefined>;
   /** What became of a cardholder's dispute; undefined when the provider has none of that id. Only with `reportsDisputes`. */
   lookUpDispute(providerDisputeId: string): Promise<DisputeOutcome | undefined>;
   /** What became of the receipt of a payment, or of a refund; undefined when there is none. Only with `fiscalizes`. */
@@ -185,6 +185,12 @@ export interface DisputeOutcome {
 export interface LookUpQuery {
   readonly providerPaymentId?: string | undefined;
   readonly reference: string;
+}
+
+/** A payment that somebody else began, under whatever reference. */
+export interface ForeignQuery {
+  readonly providerPaymentId: string;
+  readonly reference?: undefined;
 }
 
 export interface ListPaymentsQuery {

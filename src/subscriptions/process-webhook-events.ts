@@ -95,7 +95,11 @@ async function processEvent(ctx: SubscriptionsContext & PaymentsContext, event: 
   const attempt = await findAttemptOfProvider(ctx.em.fork(), provider, { reference, providerPaymentId });
   if (!attempt) return orphanLater(ctx, event);
   const outcome = await callProvider(async () => {
-    const found = await provider.lookUp({ providerPaymentId: providerPaymentId ?? undefined, reference: attempt.id });
+    const found = await provider.lookUp(
+      attempt.kind === 'attached'
+        ? { providerPaymentId: attempt.providerPaymentId! }
+        : { providerPaymentId: providerPaymentId ?? undefined, reference: attempt.id },
+    );
     if (!found) throw new Error('the provider does not have the payment it told us of');
     return found;
   });

@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -13,8 +14,8 @@ export interface LocalSystem extends RunningFile {
   readonly dataDir: string;
   /** The payment system's own answer to a GET. */
   ledger(path: string): Promise<unknown>;
-  /** Has the payment system do something on its own: a dispute. Throws where it refuses. */
-  tellPaymentSystem(path: string, body: object): Promise<void>;
+  /** Has the payment system do something that the service did not ask for, such as a dispute. Throws where it refuses. */
+  tellPaymentSystem(path: string, body: object): Promise<unknown>;
   stop(): Promise<void>;
 }
 
@@ -41,10 +42,11 @@ export async function startLocalSystem(more: Record<string, string> = {}): Promi
       return (await fetch(`${running.paymentSystemUrl}${path}`, { headers })).json();
     },
     async tellPaymentSystem(path, body) {
-      const headers = { authorization: `Bearer ${paymentApiKey}`, 'content-type': 'application/json' };
+      const headers = { authorization: `Bearer ${paymentApiKey}`, 'idempotency-key': randomUUID() };
       const request = { method: 'POST', headers, body: JSON.stringify(body) };
       const answer = await fetch(`${running.paymentSystemUrl}${path}`, request);
       if (!answer.ok) throw new Error(`${path}: ${answer.status} ${await answer.text()}`);
+      return answer.json();
     },
     async stop() {
       child.kill('SIGTERM');

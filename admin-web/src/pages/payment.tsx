@@ -152,6 +152,7 @@ function AttemptLine({ attempt }: { readonly attempt: PaymentAttempt }) {
         <Text fw={600}>{t('attempt', { n: attempt.attemptNumber })}</Text>
         <AttemptTag state={attempt.state} />
         {attempt.declineCode !== '' && <Tag tone="calm">{attempt.declineCode}</Tag>}
+        {attempt.attached && <Tag tone="calm">{t('attachedMoney')}</Tag>}
       </Group>
       <Text size="sm" c="dimmed">
         {date(attempt.createdAt)} · {attempt.provider} {attempt.methodLabel}

@@ -8,6 +8,7 @@ import {
   type WebhookEvent,
 } from '@cinema-billing/gen/billing/admin/v1/payment_admin_service_pb.ts';
 import { useSearchParams } from 'wouter';
+import { AttachDialog } from '../parts/attach-dialog.tsx';
 import { DisputeLines } from '../parts/dispute-lines.tsx';
 import { byPageToken, MoreButton } from '../parts/pages-of.tsx';
 import { ReplayDialog } from '../parts/payment-dialogs.tsx';
@@ -106,7 +107,8 @@ function Notices({ state }: { readonly state: WebhookEventState }) {
 
 function NoticeLine({ event }: { readonly event: WebhookEvent }) {
   const { t, date, may } = useSettings();
-  const [isOpen, setIsOpen] = useState(false);
+  const [open, setOpen] = useState<'replay' | 'attach'>();
+  const close = () => setOpen(undefined);
   return (
     <Group justify="space-between" py="sm" className="line">
       <div>
@@ -118,10 +120,18 @@ function NoticeLine({ event }: { readonly event: WebhookEvent }) {
           {event.note}
         </Text>
       </div>
-      <Button size="xs" variant="default" disabled={!may('support')} onClick={() => setIsOpen(true)}>
-        {t('replay')}
-      </Button>
-      {isOpen && <ReplayDialog event={event} onClose={() => setIsOpen(false)} />}
+      <Group gap="xs">
+        {event.state === WebhookEventState.ORPHAN && (
+          <Button size="xs" variant="default" disabled={!may('admin')} onClick={() => setOpen('attach')}>
+            {t('attach')}
+          </Button>
+        )}
+        <Button size="xs" variant="default" disabled={!may('support')} onClick={() => setOpen('replay')}>
+          {t('replay')}
+        </Button>
+      </Group>
+      {open === 'attach' && <AttachDialog event={event} onClose={close} />}
+      {open === 'replay' && <ReplayDialog event={event} onClose={close} />}
     </Group>
   );
 }

@@ -44,6 +44,7 @@ export function toAdminPaymentMessage(record: PaymentRecord): MessageInitShape<t
       declineCode: attempt.declineCode ?? '',
       declineHard: attempt.declineHard ?? false,
       surplus: attempt.surplus,
+      attached: attempt.kind === 'attached',
       createdAt: toTimestamp(attempt.createdAt),
       ...presentTimestamps({ settledAt: attempt.settledAt, nextCheckAt: attempt.nextCheckAt }),
     })),

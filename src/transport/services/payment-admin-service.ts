@@ -7,6 +7,7 @@ import {
   type PaymentAdminService,
 } from '@cinema-billing/gen/billing/admin/v1/payment_admin_service_pb.ts';
 import { PaymentStatus as ProtoStatus } from '@cinema-billing/gen/billing/v1/payment_pb.ts';
+import { attachOrphan } from '../../admin/attach-orphan.ts';
 import { explainPayment } from '../../admin/explain-payment.ts';
 import { listDisputes } from '../../admin/list-disputes.ts';
 import { getPayment, listAllPayments } from '../../admin/list-all-payments.ts';
@@ -93,6 +94,13 @@ export function paymentAdminService(
     async replayWebhookEvent(call, { requestId, reason, validateOnly, provider, providerEventId }) {
       const input = { requestId, reason, validateOnly, provider, providerEventId };
       return { event: toWebhookEventMessage(await replayWebhookEvent(contextOf(call), input)) };
+    },
+    async attachOrphan(call, request) {
+      const { requestId, reason, validateOnly, provider, providerEventId, giveBack } = request;
+      const paymentId = request.paymentId.toLowerCase();
+      const input = { requestId, reason, validateOnly, provider, providerEventId, paymentId, giveBack };
+      const { amount, pays, paidUntil } = await attachOrphan(contextOf(call), input);
+      return { amount, pays, ...presentTimestamps({ paidUntil }) };
     },
   };
 }

@@ -112,13 +112,13 @@ export function createSandboxProvider(options: SandboxProviderOptions): SandboxP
       const found = await http.call('GET', `/v1/disputes/${encodeURIComponent(id)}`);
       return found === undefined ? undefined : readDispute(found, id);
     },
-    async lookUp({ providerPaymentId, reference }) {
-      if (providerPaymentId !== undefined) {
-        const found = await http.call('GET', `/v1/payments/${encodeURIComponent(providerPaymentId)}`);
-        return found === undefined ? undefined : readPayment(found, { id: providerPaymentId, reference }).outcome;
+    async lookUp({ providerPaymentId: id, reference = '' }) {
+      if (id === undefined) {
+        const answer = await http.call('GET', `/v1/payments?reference=${encodeURIComponent(reference)}`);
+        return readPaymentOf(answer, reference);
       }
-      const answer = await http.call('GET', `/v1/payments?reference=${encodeURIComponent(reference)}`);
-      return readPaymentOf(answer, reference);
+      const found = await http.call('GET', `/v1/payments/${encodeURIComponent(id)}`);
+      return found === undefined ? undefined : readPayment(found, { id, ...(reference && { reference }) }).outcome;
     },
     async listPayments({ from, to, cursor }) {
       const query = new URLSearchParams({

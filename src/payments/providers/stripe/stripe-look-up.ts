@@ -1,7 +1,7 @@
 import type { Stripe } from 'stripe';
 import { OutcomeUnknown, RequestRefused, type PaymentProvider } from '../../provider.ts';
 import { callStripe, findInStripe } from './stripe-http.ts';
-import { readIntent, readSession, type KnownOutcome } from './stripe-payment.ts';
+import { readIntent, readSession, type Expected, type KnownOutcome } from './stripe-payment.ts';
 
 export const expandIntent = ['payment_method'];
 export const expandSession = ['payment_intent.payment_method', 'setup_intent.payment_method'];
@@ -20,15 +20,24 @@ export function lookUpCall(stripe: Stripe): PaymentProvider['lookUp'] {
     if (id?.startsWith('cs_')) return lookUpSession(stripe, id, reference);
     if (id?.startsWith('pi_')) {
       const intent = await findInStripe(() => stripe.paymentIntents.retrieve(id, { expand: expandIntent }));
-      return intent && readIntent(intent, { id, reference });
+      return intent && readIntent(intent, expected(id, reference));
     }
+    if (reference === undefined) throw new RequestRefused('neither a payment nor a page of Stripe’s');
     return (await searchIntents(stripe, reference)) ?? (await searchSessions(stripe, reference));
   };
 }
 
-async function lookUpSession(stripe: Stripe, id: string, reference: string): Promise<KnownOutcome | undefined> {
+async function lookUpSession(
+  stripe: Stripe,
+  id: string,
+  reference: string | undefined,
+): Promise<KnownOutcome | undefined> {
   const session = await findInStripe(() => stripe.checkout.sessions.retrieve(id, { expand: expandSession }));
-  return session && readSession(session, { id, reference });
+  return session && readSession(session, expected(id, reference));
+}
+
+function expected(id: string, reference: string | undefined): Expected {
+  return { id, ...(reference !== undefined && { reference }) };
 }
 
 async function searchIntents(stripe: Stripe, reference: string): Promise<KnownOutcome | undefined> {

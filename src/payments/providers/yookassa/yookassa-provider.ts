@@ -100,8 +100,10 @@ export function createYookassaProvider(options: YookassaProviderOptions): Paymen
     ...refundCalls(http, taxSystemCode),
     lookUpReceipt: lookUpReceiptCall(http),
     lookUpDispute: () => Promise.reject(new RequestRefused('YooKassa tells of no disputes')),
-    lookUp: ({ providerPaymentId: id, reference }) =>
-      id === undefined || id.startsWith('none_') ? search(shop, reference) : lookUpId(shop, id, reference),
+    lookUp: (query) =>
+      query.providerPaymentId !== undefined && !query.providerPaymentId.startsWith('none_')
+        ? lookUpId(shop, query.providerPaymentId, query.reference)
+        : search(shop, query.reference ?? ''),
     listPayments: (query) => listPayments(http, query),
     authenticateWebhook(notice) {
       checkSender(notice);
