@@ -35,8 +35,10 @@ import { followReceipts } from './payments/follow-receipts.ts';
 import { findUnconfigured } from './payments/find-unconfigured.ts';
 import type { PaymentProviders } from './payments/providers.ts';
 import { sendRefunds } from './payments/send-refunds.ts';
+import { postponeLate } from './renewals/postpone-late.ts';
 import { renewalLanes, renewDue } from './renewals/renew-due.ts';
 import { startTicker, type Ticker } from './renewals/ticker.ts';
+import { announceCharges } from './subscriptions/announce-charges.ts';
 import { followDisputes } from './subscriptions/follow-disputes.ts';
 import { announcePrices } from './subscriptions/announce-prices.ts';
 import { followAttempts } from './subscriptions/follow-attempts.ts';
@@ -107,6 +109,8 @@ export async function createApp(config: Config, log: Logger): Promise<App> {
         'disputes',
         'receipts',
         'prices',
+        'announcements',
+        'late',
       ] as const)
         tickers.get(name)?.wake();
   };
@@ -220,7 +224,9 @@ type LoopName =
   | 'features'
   | 'disputes'
   | 'receipts'
-  | 'prices';
+  | 'prices'
+  | 'announcements'
+  | 'late';
 type Loop = [name: LoopName, work: () => Promise<number>, lanes: number];
 
 function loops(config: Config, contextFor: (actor: Actor) => AppContext): Loop[] {
@@ -234,7 +240,7 @@ function loops(config: Config, contextFor: (actor: Actor) => AppContext): Loop[]
     const [renewals, sweeper, transitions] = [contextOf('renewals'), contextOf('sweeper'), contextOf('transitions')];
     const [refunds, removals, features] = [contextOf('refunds'), contextOf('removals'), contextOf('features')];
     const [disputes, receipts] = [contextOf('disputes'), contextOf('receipts')];
-    const prices = contextOf('prices');
+    const [prices, announcements, late] = [contextOf('prices'), contextOf('announcements'), contextOf('late')];
     found.push(
       ['renewals', () => renewDue(renewals), renewalLanes],
       ['sweeper', () => followAttempts(sweeper), 1],
@@ -245,6 +251,8 @@ function loops(config: Config, contextFor: (actor: Actor) => AppContext): Loop[]
       ['disputes', () => followDisputes(disputes), 1],
       ['receipts', () => followReceipts(receipts), 1],
       ['prices', () => announcePrices(prices), 1],
+      ['announcements', () => announceCharges(announcements), 1],
+      ['late', () => postponeLate(late), 1],
     );
   }
   return found;

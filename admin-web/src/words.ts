@@ -282,6 +282,7 @@ export const words = {
   event_22: ['Another plan from the next period on', 'Другой тариф со следующего периода'],
   event_23: ['Change of plan dropped', 'Смена тарифа отменена'],
   event_24: ['Another price announced', 'Объявлена другая цена'],
+  event_25: ['Charged late: told a day ahead', 'Списание задержалось: зритель предупреждён за день'],
   event_40: ['Disputed: nothing is charged until it is decided', 'Спор: до решения ничего не списывается'],
   event_41: ['Dispute lost', 'Спор проигран'],
   event_42: ['Dispute won, the money is back', 'Спор выигран, деньги вернулись'],

@@ -61,7 +61,7 @@ test('with the relay off the demo fails, because Auth never has the rights', asy
 test('with the renewal loop off the demo fails, because time does not pass', async (t) => {
   const { exitCode, output } = await demoIn({ BILLING_ROLES: 'api,relay' });
   t.is(exitCode, 1);
-  t.regex(output, /✗ time does not pass: 1 renewals are due/);
+  t.regex(output, /✗ time does not pass: 1 charges have to be announced/);
 });
 
 test('with a wrong webhook secret the demo fails, because the payment activates nothing', async (t) => {

@@ -5,6 +5,7 @@ import { AbsentAttempts } from './migrations/absent-attempts.ts';
 import { AttachedMoney } from './migrations/attached-money.ts';
 import { Initial } from './migrations/initial.ts';
 import { NoticeLeases } from './migrations/notice-leases.ts';
+import { ChargeAnnouncements } from './migrations/charge-announcements.ts';
 import { ContactSearch } from './migrations/contact-search.ts';
 import { CustomerNotices } from './migrations/customer-notices.ts';
 import { Disputes } from './migrations/disputes.ts';
@@ -60,6 +61,7 @@ export async function openDatabase(options: DatabaseOptions): Promise<MikroORM> 
         { name: '20261124-refund-keys', class: RefundKeys },
         { name: '20261124-customer-notices', class: CustomerNotices },
         { name: '20261128-attached-money', class: AttachedMoney },
+        { name: '20261128-charge-announcements', class: ChargeAnnouncements },
       ],
       snapshot: false,
       tableName: 'migration',

@@ -14,6 +14,7 @@ const writtenByHand =
 /** Read and written by SQL alone: the ORM would drop them. */
 const tablesWithoutEntity = [
   'audit_entry',
+  'charge_announcement',
   'customer_contact',
   'customer_notice',
   'feature_rollout',

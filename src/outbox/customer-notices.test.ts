@@ -26,8 +26,11 @@ const softLater = '4000000000000341';
 const hardLater = '4000000000009979';
 const actionLater = '4000000000003220';
 
-/** What the stream has for a viewer, in its order; waits until there are as many. */
-async function noticesOf(userId: string, count: number): Promise<CustomerNotice[]> {
+/**
+ * What the stream has for a viewer, in its order; waits until there are as many. Of renewals to come only where the test
+ * is about them: every renewal has one.
+ */
+async function noticesOf(userId: string, count: number, kinds?: CustomerNotice['notice']['case'][]) {
   return waitUntil(`${count} notices`, async () => {
     const { state } = await manager.streams.info('BILLING_NOTICES');
     const found: CustomerNotice[] = [];
@@ -36,12 +39,14 @@ async function noticesOf(userId: string, count: number): Promise<CustomerNotice[
       if (message?.subject !== `billing.notices.v1.${userId}`) continue;
       const notice = fromBinary(CustomerNoticeSchema, message.data);
       if (message.header.get('Nats-Msg-Id') !== notice.eventId) throw new Error('another id than its message');
-      found.push(notice);
+      const isAbout = kinds ? kinds.includes(notice.notice.case) : notice.notice.case !== 'renewalUpcoming';
+      if (isAbout) found.push(notice);
     }
     return found.length >= count && found;
   });
 }
 
+const clockMs = async () => ((await world.query(`select business_now() as now`))[0]!['now'] as Date).getTime();
 const at = (timestamp: Timestamp | undefined) => timestamp && timestampDate(timestamp).toISOString();
 
 test.serial(
@@ -183,6 +188,134 @@ test.serial('a trial shorter than a week is told of when it begins; a cancelled 
   t.deepEqual(await world.query(`select kind from customer_notice where user_id = $1`, [other.userId]), []);
 });
 
+test.serial('a renewal is told seven days before, once, with what will be charged and by which card', async (t) => {
+  const { userId, subscriptionId } = await world.subscriber();
+  const [due] = await world.query(`select next_charge_at from subscription where id = $1`, [subscriptionId]);
+  const chargedAtMs = (due!['next_charge_at'] as Date).getTime();
+  await world.query(
+    `insert into promo_code (id, code, percent_off, cycles, created_at) values ($1, 'TEN', 10, 3, now())`,
+    [subscriptionId],
+  );
+  await world.query(`insert into promo_redemption values ($1, $1, $2, now())`, [subscriptionId, userId]);
+  const told = () => world.query(`select occurred_at, body from customer_notice where user_id = $1`, [userId]);
+  const hours = (chargedAtMs - 7 * 86_400_000 - (await clockMs())) / 3_600_000;
+  await world.advance({ hours: hours - 0.1 });
+  t.deepEqual(await told(), []);
+  await world.advance({ hours: 0.2 });
+  const [notice] = await noticesOf(userId, 1, ['renewalUpcoming']);
+  t.is(timestampDate(notice!.occurredAt!).getTime(), chargedAtMs - 7 * 86_400_000);
+  t.is(notice!.subscriptionId, subscriptionId);
+  if (notice!.notice.case !== 'renewalUpcoming') return t.fail();
+  const { amount, chargedAt, cardBrand, cardLast4 } = notice!.notice.value;
+  // Ten per cent off 299 roubles.
+  t.deepEqual([amount!.amountMinor, timestampDate(chargedAt!).getTime()], [26_910n, chargedAtMs]);
+  t.deepEqual([cardBrand, cardLast4], ['visa', '4242']);
+  await world.advance({ days: 7.5 });
+  t.is((await told()).length, 1);
+  const charges = (await world.paymentSystem.payments()).filter((one) => one.customer_reference === userId);
+  t.deepEqual(
+    charges.map(({ amount_minor }) => String(amount_minor)),
+    ['29900', '26910'],
+  );
+});
+
+test.serial(
+  'a card that will have expired is told with its month; one that is good in that month is not',
+  async (t) => {
+    const [expiring, lasting] = [await world.subscriber(), await world.subscriber()];
+    const [due] = await world.query(`select next_charge_at from subscription where id = $1`, [expiring.subscriptionId]);
+    const chargedAt = due!['next_charge_at'] as Date;
+    const expire = (userId: string, date: Date) =>
+      world.query(`update payment_method set expiry_year = $2, expiry_month = $3 where user_id = $1`, [
+        userId,
+        date.getUTCFullYear(),
+        date.getUTCMonth() + 1,
+      ]);
+    const monthBefore = new Date(Date.UTC(chargedAt.getUTCFullYear(), chargedAt.getUTCMonth() - 1, 1));
+    await expire(expiring.userId, monthBefore);
+    await expire(lasting.userId, chargedAt);
+    await world.advance({ hours: (chargedAt.getTime() - 6 * 86_400_000 - (await clockMs())) / 3_600_000 });
+    const [notice] = await noticesOf(expiring.userId, 1, ['paymentMethodExpiring']);
+    if (notice!.notice.case !== 'paymentMethodExpiring') return t.fail();
+    const { cardBrand, cardLast4, expiryMonth, expiryYear, chargedAt: told } = notice!.notice.value;
+    t.deepEqual([cardBrand, cardLast4], ['visa', '4242']);
+    t.deepEqual([expiryYear, expiryMonth], [monthBefore.getUTCFullYear(), monthBefore.getUTCMonth() + 1]);
+    t.is(timestampDate(told!).getTime(), chargedAt.getTime());
+    const kinds = (userId: string) =>
+      world.query(`select kind from customer_notice where user_id = $1 order by kind`, [userId]);
+    t.deepEqual(await kinds(expiring.userId), [{ kind: 'paymentMethodExpiring' }, { kind: 'renewalUpcoming' }]);
+    t.deepEqual(await kinds(lasting.userId), [{ kind: 'renewalUpcoming' }]);
+  },
+);
+
+test.serial('what will not be charged is not announced: a cancellation, a gift, a dispute', async (t) => {
+  const canceled = await world.subscriber();
+  const disputed = await world.subscriber();
+  const { subscriptions, subscriptionAdmin } = world.clients();
+  const asked = { requestId: randomUUID(), subscriptionId: canceled.subscriptionId };
+  await subscriptions.cancelSubscription(asked, { token: canceled.token });
+  const admin = { token: await world.auth.token({ sub: 'olga', role: 'admin' }) };
+  const gifted = randomUUID();
+  await subscriptionAdmin.grantSubscription(
+    { requestId: randomUUID(), reason: 'a prize', userId: gifted, priceId: world.prices.basic, days: 20 },
+    admin,
+  );
+  const payments = await world.paymentSystem.payments();
+  await world.paymentSystem.dispute(payments.find((one) => one.customer_reference === disputed.userId)!.id);
+  await waitUntil('the dispute is known', async () => {
+    const [row] = await world.query(`select renewal_blocked from subscription where id = $1`, [
+      disputed.subscriptionId,
+    ]);
+    return row!['renewal_blocked'] === true;
+  });
+  const renewing = await world.subscriber();
+  await world.advance({ days: 27 });
+  const announced = await world.query(
+    `select user_id from customer_notice where kind = 'renewalUpcoming' and user_id = any($1)`,
+    [[canceled.userId, disputed.userId, gifted, renewing.userId]],
+  );
+  t.deepEqual(announced, [{ user_id: renewing.userId }]);
+  subscriptions.close();
+  subscriptionAdmin.close();
+});
+
+test.serial('two replicas announce every charge once, also where hundreds are due at one instant', async (t) => {
+  const { subscriptionId } = await world.subscriber();
+  const copies = 1_200;
+  const rows = await world.query(
+    `with copy as (select gen_random_uuid() as id, gen_random_uuid() as user_id from generate_series(1, $2)),
+       customers as (insert into customer select user_id, now() from copy)
+     insert into subscription (id, user_id, plan_id, price_id, product_line, status, billing_time_zone, anchor_at,
+       current_period_start, current_period_end, payment_method_id, next_charge_at, created_at)
+     select copy.id, copy.user_id, plan_id, price_id, product_line, status, billing_time_zone, anchor_at,
+       current_period_start, current_period_end, payment_method_id, next_charge_at, created_at
+     from subscription s, copy where s.id = $1 returning id`,
+    [subscriptionId, copies],
+  );
+  const ids = rows.map(({ id }) => id);
+  const { target } = world.webhooks;
+  const second = await world.startReplica();
+  world.webhooks.target = target;
+  const [due] = await world.query(`select next_charge_at - interval '6 days' as at from subscription where id = $1`, [
+    subscriptionId,
+  ]);
+  await world.query(`update sandbox_clock set set_to = $1`, [due!['at']]);
+  const counted = () =>
+    world.query(
+      `select count(*)::int as told, count(distinct subscription_id)::int as subscriptions from customer_notice
+         where subscription_id = any($1)`,
+      [ids],
+    );
+  await waitUntil('all are announced', async () => Number((await counted())[0]!['subscriptions']) === copies);
+  await world.advance({ hours: 1 });
+  t.deepEqual(await counted(), [{ told: copies, subscriptions: copies }]);
+  await world.query(
+    `update subscription set next_charge_at = null, next_transition_at = 'infinity' where id = any($1)`,
+    [ids],
+  );
+  await second.stop();
+});
+
 test.serial('while the broker is away nothing is lost: every notice comes when it is back, once', async (t) => {
   const { userId } = await world.subscriber(softLater);
   await world.nats.stop();
@@ -195,9 +328,10 @@ test.serial('while the broker is away nothing is lost: every notice comes when i
     userId,
   ]);
   await waitUntil('the decline is written down', async () => {
-    const rows = await world.query(`select 1 from customer_notice where user_id = $1 and published_at is null`, [
-      userId,
-    ]);
+    const rows = await world.query(
+      `select 1 from customer_notice where user_id = $1 and kind = 'paymentFailed' and published_at is null`,
+      [userId],
+    );
     return rows.length === 1;
   });
   await world.nats.start();

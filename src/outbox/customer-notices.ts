@@ -38,11 +38,19 @@ export type NoticeBody =
       readonly paymentId: string;
     }
   | {
-      readonly kind: 'trialEnding';
+      readonly kind: 'trialEnding' | 'renewalUpcoming';
       readonly amount: Money;
       readonly chargedAt: Instant;
       readonly cardBrand: string;
       readonly cardLast4: string;
+    }
+  | {
+      readonly kind: 'paymentMethodExpiring';
+      readonly cardBrand: string;
+      readonly cardLast4: string;
+      /** The last month in which it is good. */
+      readonly expiry: Temporal.PlainYearMonth;
+      readonly chargedAt: Instant;
     }
   | { readonly kind: 'receiptIssued'; readonly paymentId: string; readonly fiscalDocument: string };
 
@@ -115,9 +123,18 @@ function noticeOf(body: NoticeBody): Notice {
       const { kind, amount, paymentId } = body;
       return { case: kind, value: { amount, paymentId } };
     }
-    case 'trialEnding': {
+    case 'trialEnding':
+    case 'renewalUpcoming': {
       const { kind, amount, cardBrand, cardLast4 } = body;
       return { case: kind, value: { amount, cardBrand, cardLast4, chargedAt: timestampOf(body.chargedAt) } };
+    }
+    case 'paymentMethodExpiring': {
+      const { kind, cardBrand, cardLast4, expiry, chargedAt } = body;
+      const [expiryMonth, expiryYear] = [expiry.month, expiry.year];
+      return {
+        case: kind,
+        value: { cardBrand, cardLast4, expiryMonth, expiryYear, chargedAt: timestampOf(chargedAt) },
+      };
     }
     case 'receiptIssued': {
       const { kind, paymentId, fiscalDocument } = body;

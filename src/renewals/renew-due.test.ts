@@ -155,7 +155,7 @@ test.serial('a hard decline is never tried again', async (t) => {
 });
 
 test.serial(
-  'after 70 days without any replica a subscription is charged once, and what passed whole is forgiven',
+  'after 70 days without any replica the viewer is told a day ahead, then charged once, and what passed whole is forgiven',
   async (t) => {
     const world = await startWorld();
     try {
@@ -163,6 +163,24 @@ test.serial(
       await world.service.stop();
       await world.query(`update sandbox_clock set set_to = set_to + interval '31 days' + interval '70 days'`);
       world.service = await world.startReplica();
+      const told = () =>
+        world.query(
+          `select kind, body->'renewalUpcoming'->>'chargedAt' as at, body->'renewalUpcoming'->'amount' as amount
+           from customer_notice where user_id = $1`,
+          [userId],
+        );
+      // The service came back on 26 April at 09:00.
+      const notice = {
+        kind: 'renewalUpcoming',
+        at: '2027-04-27T09:00:00Z',
+        amount: { currencyCode: 'RUB', amountMinor: '29900' },
+      };
+      await waitUntil('the notice', async () => (await told()).length === 1);
+      t.deepEqual(await told(), [notice]);
+      t.is((await stateOf(world, subscriptionId))['due'], '2027-04-27 09:00:00+00');
+      await world.advance({ hours: 23.9 });
+      t.is((await chargesOf(world, userId)).length, 1, 'nothing is charged before');
+      await world.advance({ hours: 0.2 });
       await waitUntil('the renewal', async () => (await chargesOf(world, userId)).length === 2);
       await waitUntil('the settle', async () => (await stateOf(world, subscriptionId))['open'] === null);
       // Taken out on 15 January; 26 April lies in the period from 15 April to 15 May.
@@ -179,6 +197,12 @@ test.serial(
       ]);
       await world.advance({ hours: 1 });
       t.is((await chargesOf(world, userId)).length, 2);
+      t.deepEqual(await told(), [notice]);
+      const postponed = await world.query(
+        `select reason from subscription_event where subscription_id = $1 and kind = 'CHARGE_POSTPONED'`,
+        [subscriptionId],
+      );
+      t.deepEqual(postponed, [{ reason: 'BILLING_WAS_AWAY' }]);
     } finally {
       await world.stop();
     }

@@ -4,6 +4,7 @@ import { businessNow, setSandboxClock } from '../db/clock.ts';
 import { inTransaction, type EntityManager } from '../db/orm.ts';
 import type { CallContext } from '../identity/call-context.ts';
 import { BillingError } from '../lib/billing-error.ts';
+import { isUnannounced, nextAnnouncement } from '../subscriptions/announce-charges.ts';
 import type { Script } from './script-outcome.ts';
 
 /** The payment system's own clock, which in the sandbox goes with ours. */
@@ -101,12 +102,24 @@ async function drain(ctx: SandboxContext, em: EntityManager, untilMs: number): P
 
 async function unresolvedWork(ctx: SandboxContext, em: EntityManager): Promise<string[]> {
   const { rows } = await sql<
-    Record<'charges' | 'transitions' | 'changes' | 'attempts' | 'notices' | 'refunds' | 'disputes' | 'messages', number>
+    Record<
+      | 'charges'
+      | 'announcements'
+      | 'transitions'
+      | 'changes'
+      | 'attempts'
+      | 'notices'
+      | 'refunds'
+      | 'disputes'
+      | 'messages',
+      number
+    >
   >`
     with clock as (select business_now() as now)
     select
       (select count(*)::int from subscription, clock
         where next_charge_at <= now and open_payment_id is null and payment_method_id is not null) as charges,
+      (select count(*)::int from subscription s, clock where ${isUnannounced(sql`now`)}) as announcements,
       (select count(*)::int from subscription, clock
         where next_transition_at <= now
           and (status = 'INCOMPLETE' or open_payment_id is null or grace_until <= now)) as transitions,
@@ -126,6 +139,7 @@ async function unresolvedWork(ctx: SandboxContext, em: EntityManager): Promise<s
   const { undeliveredWebhooks, callsInFlight } = await ctx.sandbox.activity();
   const left: [number, string][] = [
     [row.charges, 'renewals are due'],
+    [row.announcements, 'charges have to be announced'],
     [row.transitions, 'subscriptions have to change'],
     [row.changes, 'changes of plan have to be given up'],
     [row.attempts, 'payments are open'],
@@ -143,6 +157,7 @@ async function nextInstant(em: EntityManager, now: Temporal.Instant): Promise<Te
   const { rows } = await sql<{ next: string | null }>`
     select least(
       (select min(next_charge_at) from subscription where next_charge_at > ${now.toString()}),
+      ${nextAnnouncement(now)},
       (select min(next_transition_at) from subscription where next_transition_at > ${now.toString()}),
       (select min(expires_at) from payment where status = 'PENDING' and expires_at > ${now.toString()}),
       (select min(next_check_at) from payment_attempt where next_check_at > ${now.toString()}),

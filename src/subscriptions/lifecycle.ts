@@ -31,7 +31,8 @@ export type SubscriptionEventKind =
   | 'PLAN_CHANGE_FAILED'
   | 'PLAN_CHANGE_SCHEDULED'
   | 'PLAN_CHANGE_DROPPED'
-  | 'PRICE_CHANGE_ANNOUNCED';
+  | 'PRICE_CHANGE_ANNOUNCED'
+  | 'CHARGE_POSTPONED';
 
 /** Before the first charge, and at the start of a trial that is shorter. */
 const trialReminderDays = 7;
@@ -134,6 +135,12 @@ export function forgivenGap({ before, after }: SubscriptionChange): Subscription
 export function forgive(state: SubscriptionState, span: Pick<BillingPeriod, 'start' | 'end'>): SubscriptionChange {
   const reason = `${span.start.toString()}/${span.end.toString()}`;
   return { before: state, after: state, kind: 'PERIOD_FORGIVEN', reason, entitlement: undefined };
+}
+
+/** Billing was away for so long that the viewer is told before anything is charged. */
+export function postponeCharge(state: SubscriptionState, until: Temporal.Instant): SubscriptionChange {
+  const after = { ...state, nextChargeAt: until };
+  return { before: state, after, kind: 'CHARGE_POSTPONED', reason: 'BILLING_WAS_AWAY', entitlement: undefined };
 }
 
 /** The open charge was never executed, which is certain by now: what is due may be charged by a new attempt. */

@@ -2,10 +2,8 @@ import { sql } from 'kysely';
 import type { EntityManager } from '../db/orm.ts';
 import { enqueueNotices } from '../outbox/customer-notices.ts';
 import type { PaymentsContext } from '../payments/providers.ts';
-import { nextCharges } from './next-charge.ts';
-import { nextPriceId } from './plan-change.ts';
 import type { SubscriptionState } from './subscription.ts';
-import { findTargetPrices } from './target-price.ts';
+import { upcomingCharges } from './upcoming-charges.ts';
 
 /** Until when a trial is a free one that will be charged: then `nextTransitionAt` is its reminder, not its end. */
 export function isReminder({ status, nextChargeAt }: SubscriptionState): boolean {
@@ -23,35 +21,13 @@ export async function remindOfTrials(
   now: Temporal.Instant,
 ): Promise<void> {
   if (states.length === 0) return;
-  const targets = await findTargetPrices(
-    tx,
-    states.flatMap((state) => nextPriceId(state) ?? []),
-  );
-  const amounts = await nextCharges(
-    ctx,
-    tx,
-    states.map((state) => {
-      const { planCode, amount } = targets.get(nextPriceId(state) ?? '') ?? state;
-      return { id: state.id, paymentMethodId: state.paymentMethodId, planCode, amount };
-    }),
-  );
-  const { rows } = await sql<{ id: string; brand: string; last4: string }>`
-    select id, brand, last4 from payment_method where id = any(${states.flatMap((one) => one.paymentMethodId ?? [])}::uuid[])
-  `.execute(tx.getKysely());
-  const methods = new Map(rows.map((row) => [row.id, row]));
+  const charges = await upcomingCharges(ctx, tx, states);
   await enqueueNotices(
     tx,
-    states.map(({ id, userId, nextChargeAt, paymentMethodId }) => {
-      const method = methods.get(paymentMethodId ?? '');
-      const [cardBrand, cardLast4] = [method?.brand ?? '', method?.last4 ?? ''];
-      const body = {
-        kind: 'trialEnding',
-        amount: amounts.get(id)!,
-        chargedAt: nextChargeAt!,
-        cardBrand,
-        cardLast4,
-      } as const;
-      return { userId, subscriptionId: id, body };
+    states.flatMap(({ id, userId, nextChargeAt }) => {
+      const charge = charges.get(id);
+      const body = charge && ({ kind: 'trialEnding', ...charge, chargedAt: nextChargeAt! } as const);
+      return body ? { userId, subscriptionId: id, body } : [];
     }),
     now,
   );

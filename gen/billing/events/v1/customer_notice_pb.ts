@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file billing/events/v1/customer_notice.proto.
  */
 export const file_billing_events_v1_customer_notice: GenFile = /*@__PURE__*/
-  fileDesc("CidiaWxsaW5nL2V2ZW50cy92MS9jdXN0b21lcl9ub3RpY2UucHJvdG8SEWJpbGxpbmcuZXZlbnRzLnYxIoUFCg5DdXN0b21lck5vdGljZRIQCghldmVudF9pZBgBIAEoCRIPCgd1c2VyX2lkGAIgASgJEhcKD3N1YnNjcmlwdGlvbl9pZBgDIAEoCRIvCgtvY2N1cnJlZF9hdBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASOgoOcGF5bWVudF9mYWlsZWQYCiABKAsyIC5iaWxsaW5nLmV2ZW50cy52MS5QYXltZW50RmFpbGVkSAASSwoXcGF5bWVudF9hY3Rpb25fcmVxdWlyZWQYCyABKAsyKC5iaWxsaW5nLmV2ZW50cy52MS5QYXltZW50QWN0aW9uUmVxdWlyZWRIABJJChZwcmljZV9jaGFuZ2VfYW5ub3VuY2VkGAwgASgLMicuYmlsbGluZy5ldmVudHMudjEuUHJpY2VDaGFuZ2VBbm5vdW5jZWRIABI6Cg5kaXNwdXRlX29wZW5lZBgNIAEoCzIgLmJpbGxpbmcuZXZlbnRzLnYxLkRpc3B1dGVPcGVuZWRIABI+ChByZWZ1bmRfc3VjY2VlZGVkGA4gASgLMiIuYmlsbGluZy5ldmVudHMudjEuUmVmdW5kU3VjY2VlZGVkSAASOAoNcmVmdW5kX2ZhaWxlZBgPIAEoCzIfLmJpbGxpbmcuZXZlbnRzLnYxLlJlZnVuZEZhaWxlZEgAEjoKDnJlY2VpcHRfaXNzdWVkGBAgASgLMiAuYmlsbGluZy5ldmVudHMudjEuUmVjZWlwdElzc3VlZEgAEjYKDHRyaWFsX2VuZGluZxgRIAEoCzIeLmJpbGxpbmcuZXZlbnRzLnYxLlRyaWFsRW5kaW5nSABCCAoGbm90aWNlIogBCgtUcmlhbEVuZGluZxIhCgZhbW91bnQYASABKAsyES5iaWxsaW5nLnYxLk1vbmV5Ei4KCmNoYXJnZWRfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCmNhcmRfYnJhbmQYAyABKAkSEgoKY2FyZF9sYXN0NBgEIAEoCSLcAQoNUGF5bWVudEZhaWxlZBIhCgZhbW91bnQYASABKAsyES5iaWxsaW5nLnYxLk1vbmV5EhQKDGRlY2xpbmVfY29kZRgCIAEoCRIzCg9uZXh0X2F0dGVtcHRfYXQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjAKDGFjY2Vzc191bnRpbBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKwoHZW5kc19hdBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAirQEKFVBheW1lbnRBY3Rpb25SZXF1aXJlZBIhCgZhbW91bnQYASABKAsyES5iaWxsaW5nLnYxLk1vbmV5EhIKCmFjdGlvbl91cmwYAiABKAkSMAoMYWNjZXNzX3VudGlsGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIrCgdlbmRzX2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKTAQoUUHJpY2VDaGFuZ2VBbm5vdW5jZWQSJwoMcHJpY2VfYmVmb3JlGAEgASgLMhEuYmlsbGluZy52MS5Nb25leRIgCgVwcmljZRgCIAEoCzIRLmJpbGxpbmcudjEuTW9uZXkSMAoMYXBwbGllc19mcm9tGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJGCg1EaXNwdXRlT3BlbmVkEiEKBmFtb3VudBgBIAEoCzIRLmJpbGxpbmcudjEuTW9uZXkSEgoKcGF5bWVudF9pZBgCIAEoCSJICg9SZWZ1bmRTdWNjZWVkZWQSIQoGYW1vdW50GAEgASgLMhEuYmlsbGluZy52MS5Nb25leRISCgpwYXltZW50X2lkGAIgASgJIkUKDFJlZnVuZEZhaWxlZBIhCgZhbW91bnQYASABKAsyES5iaWxsaW5nLnYxLk1vbmV5EhIKCnBheW1lbnRfaWQYAiABKAkiPAoNUmVjZWlwdElzc3VlZBISCgpwYXltZW50X2lkGAEgASgJEhcKD2Zpc2NhbF9kb2N1bWVudBgCIAEoCWIGcHJvdG8z", [file_billing_v1_money, file_google_protobuf_timestamp]);
+  fileDesc("CidiaWxsaW5nL2V2ZW50cy92MS9jdXN0b21lcl9ub3RpY2UucHJvdG8SEWJpbGxpbmcuZXZlbnRzLnYxIpIGCg5DdXN0b21lck5vdGljZRIQCghldmVudF9pZBgBIAEoCRIPCgd1c2VyX2lkGAIgASgJEhcKD3N1YnNjcmlwdGlvbl9pZBgDIAEoCRIvCgtvY2N1cnJlZF9hdBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASOgoOcGF5bWVudF9mYWlsZWQYCiABKAsyIC5iaWxsaW5nLmV2ZW50cy52MS5QYXltZW50RmFpbGVkSAASSwoXcGF5bWVudF9hY3Rpb25fcmVxdWlyZWQYCyABKAsyKC5iaWxsaW5nLmV2ZW50cy52MS5QYXltZW50QWN0aW9uUmVxdWlyZWRIABJJChZwcmljZV9jaGFuZ2VfYW5ub3VuY2VkGAwgASgLMicuYmlsbGluZy5ldmVudHMudjEuUHJpY2VDaGFuZ2VBbm5vdW5jZWRIABI6Cg5kaXNwdXRlX29wZW5lZBgNIAEoCzIgLmJpbGxpbmcuZXZlbnRzLnYxLkRpc3B1dGVPcGVuZWRIABI+ChByZWZ1bmRfc3VjY2VlZGVkGA4gASgLMiIuYmlsbGluZy5ldmVudHMudjEuUmVmdW5kU3VjY2VlZGVkSAASOAoNcmVmdW5kX2ZhaWxlZBgPIAEoCzIfLmJpbGxpbmcuZXZlbnRzLnYxLlJlZnVuZEZhaWxlZEgAEjoKDnJlY2VpcHRfaXNzdWVkGBAgASgLMiAuYmlsbGluZy5ldmVudHMudjEuUmVjZWlwdElzc3VlZEgAEjYKDHRyaWFsX2VuZGluZxgRIAEoCzIeLmJpbGxpbmcuZXZlbnRzLnYxLlRyaWFsRW5kaW5nSAASPgoQcmVuZXdhbF91cGNvbWluZxgSIAEoCzIiLmJpbGxpbmcuZXZlbnRzLnYxLlJlbmV3YWxVcGNvbWluZ0gAEksKF3BheW1lbnRfbWV0aG9kX2V4cGlyaW5nGBMgASgLMiguYmlsbGluZy5ldmVudHMudjEuUGF5bWVudE1ldGhvZEV4cGlyaW5nSABCCAoGbm90aWNlIogBCgtUcmlhbEVuZGluZxIhCgZhbW91bnQYASABKAsyES5iaWxsaW5nLnYxLk1vbmV5Ei4KCmNoYXJnZWRfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCmNhcmRfYnJhbmQYAyABKAkSEgoKY2FyZF9sYXN0NBgEIAEoCSKMAQoPUmVuZXdhbFVwY29taW5nEiEKBmFtb3VudBgBIAEoCzIRLmJpbGxpbmcudjEuTW9uZXkSLgoKY2hhcmdlZF9hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEgoKY2FyZF9icmFuZBgDIAEoCRISCgpjYXJkX2xhc3Q0GAQgASgJIpoBChVQYXltZW50TWV0aG9kRXhwaXJpbmcSEgoKY2FyZF9icmFuZBgBIAEoCRISCgpjYXJkX2xhc3Q0GAIgASgJEhQKDGV4cGlyeV9tb250aBgDIAEoBRITCgtleHBpcnlfeWVhchgEIAEoBRIuCgpjaGFyZ2VkX2F0GAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCLcAQoNUGF5bWVudEZhaWxlZBIhCgZhbW91bnQYASABKAsyES5iaWxsaW5nLnYxLk1vbmV5EhQKDGRlY2xpbmVfY29kZRgCIAEoCRIzCg9uZXh0X2F0dGVtcHRfYXQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjAKDGFjY2Vzc191bnRpbBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKwoHZW5kc19hdBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAirQEKFVBheW1lbnRBY3Rpb25SZXF1aXJlZBIhCgZhbW91bnQYASABKAsyES5iaWxsaW5nLnYxLk1vbmV5EhIKCmFjdGlvbl91cmwYAiABKAkSMAoMYWNjZXNzX3VudGlsGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIrCgdlbmRzX2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKTAQoUUHJpY2VDaGFuZ2VBbm5vdW5jZWQSJwoMcHJpY2VfYmVmb3JlGAEgASgLMhEuYmlsbGluZy52MS5Nb25leRIgCgVwcmljZRgCIAEoCzIRLmJpbGxpbmcudjEuTW9uZXkSMAoMYXBwbGllc19mcm9tGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJGCg1EaXNwdXRlT3BlbmVkEiEKBmFtb3VudBgBIAEoCzIRLmJpbGxpbmcudjEuTW9uZXkSEgoKcGF5bWVudF9pZBgCIAEoCSJICg9SZWZ1bmRTdWNjZWVkZWQSIQoGYW1vdW50GAEgASgLMhEuYmlsbGluZy52MS5Nb25leRISCgpwYXltZW50X2lkGAIgASgJIkUKDFJlZnVuZEZhaWxlZBIhCgZhbW91bnQYASABKAsyES5iaWxsaW5nLnYxLk1vbmV5EhIKCnBheW1lbnRfaWQYAiABKAkiPAoNUmVjZWlwdElzc3VlZBISCgpwYXltZW50X2lkGAEgASgJEhcKD2Zpc2NhbF9kb2N1bWVudBgCIAEoCWIGcHJvdG8z", [file_billing_v1_money, file_google_protobuf_timestamp]);
 
 /**
  * What a viewer should be told: billing sends no mail and no push itself. Published on billing.notices.v1.<user_id>, at
@@ -120,6 +120,22 @@ export type CustomerNotice = Message<"billing.events.v1.CustomerNotice"> & {
      */
     value: TrialEnding;
     case: "trialEnding";
+  } | {
+    /**
+     * A renewal will be charged.
+     *
+     * @generated from field: billing.events.v1.RenewalUpcoming renewal_upcoming = 18;
+     */
+    value: RenewalUpcoming;
+    case: "renewalUpcoming";
+  } | {
+    /**
+     * The card will have expired when it is to be charged.
+     *
+     * @generated from field: billing.events.v1.PaymentMethodExpiring payment_method_expiring = 19;
+     */
+    value: PaymentMethodExpiring;
+    case: "paymentMethodExpiring";
   } | { case: undefined; value?: undefined };
 };
 
@@ -173,6 +189,98 @@ export const TrialEndingSchema: GenMessage<TrialEnding> = /*@__PURE__*/
   messageDesc(file_billing_events_v1_customer_notice, 1);
 
 /**
+ * A subscription will be renewed in seven days. It is told a day ahead where billing was away for more than a week when
+ * the renewal was due: nothing is charged before. Whoever takes a cancellation back within those days is not told.
+ *
+ * @generated from message billing.events.v1.RenewalUpcoming
+ */
+export type RenewalUpcoming = Message<"billing.events.v1.RenewalUpcoming"> & {
+  /**
+   * What is charged then, less what a promo code takes off.
+   *
+   * @generated from field: billing.v1.Money amount = 1;
+   */
+  amount?: Money | undefined;
+
+  /**
+   * When.
+   *
+   * @generated from field: google.protobuf.Timestamp charged_at = 2;
+   */
+  chargedAt?: Timestamp | undefined;
+
+  /**
+   * The method's brand and last four digits: visa, 4242.
+   *
+   * @generated from field: string card_brand = 3;
+   */
+  cardBrand: string;
+
+  /**
+   * The last four digits.
+   *
+   * @generated from field: string card_last4 = 4;
+   */
+  cardLast4: string;
+};
+
+/**
+ * Describes the message billing.events.v1.RenewalUpcoming.
+ * Use `create(RenewalUpcomingSchema)` to create a new message.
+ */
+export const RenewalUpcomingSchema: GenMessage<RenewalUpcoming> = /*@__PURE__*/
+  messageDesc(file_billing_events_v1_customer_notice, 2);
+
+/**
+ * The card that will be charged in seven days will have expired by then: the viewer should save another one.
+ *
+ * @generated from message billing.events.v1.PaymentMethodExpiring
+ */
+export type PaymentMethodExpiring = Message<"billing.events.v1.PaymentMethodExpiring"> & {
+  /**
+   * The method's brand and last four digits: visa, 4242.
+   *
+   * @generated from field: string card_brand = 1;
+   */
+  cardBrand: string;
+
+  /**
+   * The last four digits.
+   *
+   * @generated from field: string card_last4 = 2;
+   */
+  cardLast4: string;
+
+  /**
+   * The last month in which it is good: 1 to 12.
+   *
+   * @generated from field: int32 expiry_month = 3;
+   */
+  expiryMonth: number;
+
+  /**
+   * Of this year: 2027.
+   *
+   * @generated from field: int32 expiry_year = 4;
+   */
+  expiryYear: number;
+
+  /**
+   * When it is to be charged.
+   *
+   * @generated from field: google.protobuf.Timestamp charged_at = 5;
+   */
+  chargedAt?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message billing.events.v1.PaymentMethodExpiring.
+ * Use `create(PaymentMethodExpiringSchema)` to create a new message.
+ */
+export const PaymentMethodExpiringSchema: GenMessage<PaymentMethodExpiring> = /*@__PURE__*/
+  messageDesc(file_billing_events_v1_customer_notice, 3);
+
+/**
  * A renewal was declined; every further try that is declined says so again.
  *
  * @generated from message billing.events.v1.PaymentFailed
@@ -219,7 +327,7 @@ export type PaymentFailed = Message<"billing.events.v1.PaymentFailed"> & {
  * Use `create(PaymentFailedSchema)` to create a new message.
  */
 export const PaymentFailedSchema: GenMessage<PaymentFailed> = /*@__PURE__*/
-  messageDesc(file_billing_events_v1_customer_notice, 2);
+  messageDesc(file_billing_events_v1_customer_notice, 4);
 
 /**
  * The viewer has to confirm a renewal on a page of the payment system (3-D Secure).
@@ -261,7 +369,7 @@ export type PaymentActionRequired = Message<"billing.events.v1.PaymentActionRequ
  * Use `create(PaymentActionRequiredSchema)` to create a new message.
  */
 export const PaymentActionRequiredSchema: GenMessage<PaymentActionRequired> = /*@__PURE__*/
-  messageDesc(file_billing_events_v1_customer_notice, 3);
+  messageDesc(file_billing_events_v1_customer_notice, 5);
 
 /**
  * The subscription will cost another price.
@@ -296,7 +404,7 @@ export type PriceChangeAnnounced = Message<"billing.events.v1.PriceChangeAnnounc
  * Use `create(PriceChangeAnnouncedSchema)` to create a new message.
  */
 export const PriceChangeAnnouncedSchema: GenMessage<PriceChangeAnnounced> = /*@__PURE__*/
-  messageDesc(file_billing_events_v1_customer_notice, 4);
+  messageDesc(file_billing_events_v1_customer_notice, 6);
 
 /**
  * The bank has taken a payment back until a dispute is decided; nothing is charged meanwhile.
@@ -324,7 +432,7 @@ export type DisputeOpened = Message<"billing.events.v1.DisputeOpened"> & {
  * Use `create(DisputeOpenedSchema)` to create a new message.
  */
 export const DisputeOpenedSchema: GenMessage<DisputeOpened> = /*@__PURE__*/
-  messageDesc(file_billing_events_v1_customer_notice, 5);
+  messageDesc(file_billing_events_v1_customer_notice, 7);
 
 /**
  * Money went back to the method that it came from.
@@ -352,7 +460,7 @@ export type RefundSucceeded = Message<"billing.events.v1.RefundSucceeded"> & {
  * Use `create(RefundSucceededSchema)` to create a new message.
  */
 export const RefundSucceededSchema: GenMessage<RefundSucceeded> = /*@__PURE__*/
-  messageDesc(file_billing_events_v1_customer_notice, 6);
+  messageDesc(file_billing_events_v1_customer_notice, 8);
 
 /**
  * The payment system refused to give money back.
@@ -380,7 +488,7 @@ export type RefundFailed = Message<"billing.events.v1.RefundFailed"> & {
  * Use `create(RefundFailedSchema)` to create a new message.
  */
 export const RefundFailedSchema: GenMessage<RefundFailed> = /*@__PURE__*/
-  messageDesc(file_billing_events_v1_customer_notice, 7);
+  messageDesc(file_billing_events_v1_customer_notice, 9);
 
 /**
  * The register has issued a receipt of a payment, or of a refund of it.
@@ -408,5 +516,5 @@ export type ReceiptIssued = Message<"billing.events.v1.ReceiptIssued"> & {
  * Use `create(ReceiptIssuedSchema)` to create a new message.
  */
 export const ReceiptIssuedSchema: GenMessage<ReceiptIssued> = /*@__PURE__*/
-  messageDesc(file_billing_events_v1_customer_notice, 8);
+  messageDesc(file_billing_events_v1_customer_notice, 10);
 
