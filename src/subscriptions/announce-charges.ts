@@ -54,9 +54,10 @@ const firstId = '00000000-0000-0000-0000-000000000000';
  * business time. Before the first announcement the place is now.
  */
 export function isUnannounced(now: RawBuilder<unknown>): RawBuilder<unknown> {
+  // One lower bound: with another one beside it the index would be read from there on, seven days of it with every look.
   return sql`s.next_charge_at is not null and s.open_payment_id is null
-    and s.next_charge_at > ${now} and s.next_charge_at <= ${now} + ${announcedSpan}
-    and (s.next_charge_at, s.id) > (coalesce((select due_at from charge_announcement), ${now}),
+    and s.next_charge_at <= ${now} + ${announcedSpan}
+    and (s.next_charge_at, s.id) > (greatest((select due_at from charge_announcement), ${now}),
       coalesce((select subscription_id from charge_announcement), ${sql.lit(firstId)}::uuid))`;
 }
 
