@@ -59,3 +59,18 @@ export function formatDate(
   };
   return new Intl.DateTimeFormat(language === 'ru' ? 'ru-RU' : 'en-GB', { ...shape[style], timeZone }).format(date);
 }
+
+/** The largest unit that fits a span, in seconds. */
+const ageUnits: readonly [unit: Intl.RelativeTimeFormatUnit, seconds: number][] = [
+  ['day', 86_400],
+  ['hour', 3_600],
+  ['minute', 60],
+];
+
+/** How long ago something was, in its largest unit: `3 days ago`; what is younger than a minute is a minute old. */
+export function formatAge(at: Timestamp, nowMs: number, language: Language): string {
+  const seconds = Math.max((nowMs - timestampDate(at).getTime()) / 1_000, 60);
+  const [unit, unitSeconds] = ageUnits.find(([, length]) => seconds >= length)!;
+  const format = new Intl.RelativeTimeFormat(language === 'ru' ? 'ru-RU' : 'en-GB');
+  return format.format(-Math.floor(seconds / unitSeconds), unit);
+}

@@ -8,6 +8,7 @@ import {
   type WebhookEvent,
 } from '@cinema-billing/gen/billing/admin/v1/payment_admin_service_pb.ts';
 import { useSearchParams } from 'wouter';
+import { Age } from '../parts/age.tsx';
 import { AttachDialog } from '../parts/attach-dialog.tsx';
 import { DisputeLines } from '../parts/dispute-lines.tsx';
 import { byPageToken, MoreButton } from '../parts/pages-of.tsx';
@@ -112,7 +113,9 @@ function NoticeLine({ event }: { readonly event: WebhookEvent }) {
   return (
     <Group justify="space-between" py="sm" className="line">
       <div>
-        <Text fw={600}>{event.type}</Text>
+        <Text fw={600}>
+          {event.type} <Age at={event.receivedAt} />
+        </Text>
         <Text size="sm" c="dimmed" className="wrap">
           {date(event.receivedAt)} · <span className="mono">{event.providerPaymentId || event.providerEventId}</span>
         </Text>

@@ -1,6 +1,7 @@
 import type { AdminPayment } from '@cinema-billing/gen/billing/admin/v1/payment_admin_service_pb.ts';
 import { Link } from 'wouter';
 import { useSettings } from '../settings.tsx';
+import { Age } from './age.tsx';
 import { AttemptTag, PaymentTag } from './labels.tsx';
 import { Empty } from './states.tsx';
 
@@ -42,7 +43,13 @@ export function PaymentRows({ payments, withUser }: Props) {
                 </td>
               )}
               <td>
-                {needsAttention && last ? <AttemptTag state={last.state} /> : <PaymentTag status={payment!.status} />}
+                {needsAttention && last ? (
+                  <>
+                    <AttemptTag state={last.state} /> <Age at={last.createdAt} />
+                  </>
+                ) : (
+                  <PaymentTag status={payment!.status} />
+                )}
               </td>
               <td className="dim">{last?.methodLabel}</td>
               <td className="number">
