@@ -77,6 +77,13 @@ export const documented: Record<string, ReadonlySet<string>> = {
   'GET /v1/refunds/*': new Set(['expand[]']),
   'GET /v1/payment_methods/*': new Set(['expand[]']),
   'POST /v1/payment_methods/*/detach': new Set(['expand[]']),
+  'POST /v1/payment_methods/*/attach': new Set(['customer', 'customer_account', 'expand[]']),
+  'POST /v1/customers': new Set([
+    ...'balance business_name cash_balance description email individual_name invoice_prefix name'.split(' '),
+    ...'next_invoice_sequence payment_method phone source tax_exempt test_clock validate'.split(' '),
+    'expand[]',
+    'metadata{}',
+  ]),
 };
 
 /** Reads a form or a query, and refuses what the documentation does not know. Throws StripeRefusal. */

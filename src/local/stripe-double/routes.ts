@@ -6,6 +6,7 @@ import { missing, StripeRefusal } from './refusal.ts';
 import { createRefund } from './refunds.ts';
 import { createSession, expireSession } from './sessions.ts';
 import { expanded, type Store, type StripeObject } from './store.ts';
+import { attachTestMethod, createCustomer } from './test-methods.ts';
 
 const kinds: Record<string, { object: string; called: string }> = {
   'checkout/sessions': { object: 'checkout.session', called: 'checkout.session' },
@@ -13,6 +14,7 @@ const kinds: Record<string, { object: string; called: string }> = {
   refunds: { object: 'refund', called: 'refund' },
   disputes: { object: 'dispute', called: 'dispute' },
   payment_methods: { object: 'payment_method', called: 'PaymentMethod' },
+  customers: { object: 'customer', called: 'customer' },
 };
 
 /** What a scripted step makes of the card. */
@@ -50,6 +52,7 @@ export function answer(
   const tree = readParameters(text, call);
   const paths = Object.values(valuesAt(tree, 'expand'));
   const stored = id ? store.objects.get(decodeURIComponent(id)) : undefined;
+  if (action === 'attach') return expanded(store, attachTestMethod(store, id!, tree), paths);
   if (id && stored?.object !== kind.object) throw missing(kind.called, id);
   const show = (object: StripeObject) => expanded(store, object, paths);
   switch (call) {
@@ -65,6 +68,8 @@ export function answer(
       return show(cancelIntent(store, stored!));
     case 'POST /v1/refunds':
       return show(createRefund(store, tree, step.outcome === 'soft_decline' ? 'failed' : knobs.refundStatus));
+    case 'POST /v1/customers':
+      return show(createCustomer(store, tree));
     case 'POST /v1/payment_methods/*/detach':
       return show(Object.assign(stored!, { customer: null }));
     case 'GET /v1/payment_intents/search':

@@ -1,9 +1,9 @@
-import { createHash } from 'node:crypto';
 import { take } from './intents.ts';
 import { amountAt, requiredAt, textAt, valuesAt, type Tree } from './parameters.ts';
 import { StripeRefusal } from './refusal.ts';
 import type { DoubleCard } from '../double/cards.ts';
 import type { Store, StripeObject } from './store.ts';
+import { saveCard } from './test-methods.ts';
 
 const pageLifeS = 86_400;
 
@@ -59,13 +59,7 @@ export function payPage(store: Store, session: StripeObject, card: DoubleCard): 
   const data = tree[isSetup ? 'setup_intent_data' : 'payment_intent_data'];
   const intentData = typeof data === 'object' ? data : {};
   const isSaved = isSetup || textAt(intentData, 'setup_future_usage') === 'off_session';
-  const fingerprint = createHash('sha256').update(card).digest('hex').slice(0, 16);
-  const method = store.add('pm', 'payment_method', {
-    type: 'card',
-    customer: isSaved ? customer : null,
-    card: { brand: 'visa', last4: '4242', exp_month: 12, exp_year: 2049, fingerprint },
-  });
-  store.cards.set(method.id, card);
+  const method = saveCard(store, isSaved ? customer : null, card);
   const common = { customer, payment_method: method.id, metadata: valuesAt(intentData, 'metadata') };
   if (isSetup) {
     const intent = store.add('seti', 'setup_intent', { ...common, status: 'succeeded' });

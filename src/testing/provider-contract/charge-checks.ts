@@ -81,6 +81,7 @@ export const chargeChecks: readonly ContractCheck[] = [
       const { providerPaymentId } = outcome;
       const { reference } = request;
       assert.deepEqual(await provider.lookUp({ providerPaymentId, reference }), outcome);
+      assert.deepEqual(await provider.lookUp({ providerPaymentId }), outcome, 'by its id alone, whoever began it');
       if (provider.capabilities.lookUpByReference) assert.deepEqual(await provider.lookUp({ reference }), outcome);
       assert.deepEqual(await subject.bookOf(reference), charged);
     },
