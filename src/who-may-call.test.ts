@@ -41,6 +41,7 @@ WebhookService/ReceiveWebhook                     sign   sign  sign    404     s
 SandboxService/GetClock                           in     in    in      in      in    in    in     in        in      in    in
 SandboxService/AdvanceClock                       in     in    in      in      in    in    in     in        in      in    in
 SandboxService/ScriptOutcome                      in     in    in      in      in    in    in     in        in      in    in
+SandboxService/ListDeliveries                     in     in    in      in      in    in    in     in        in      in    in
 PlanAdminService/ListPlans                        401    403   403     403     403   403   403    in        in      in    in
 PlanAdminService/GetPlan                          401    403   403     403     403   403   403    in        in      in    404
 PlanAdminService/CreatePlan                       401    403   403     403     403   403   403    403       403     in    in
@@ -136,6 +137,7 @@ const requests: Record<string, (subject: Subject) => Record<string, unknown>> = 
   'SandboxService/GetClock': () => ({}),
   'SandboxService/AdvanceClock': () => ({ target: { case: 'by', value: { seconds: 0n, nanos: 0 } } }),
   'SandboxService/ScriptOutcome': ({ userId }) => ({ userId }),
+  'SandboxService/ListDeliveries': ({ userId }) => ({ userId }),
   'PlanAdminService/ListPlans': () => ({}),
   'PlanAdminService/GetPlan': ({ planId }) => ({ planId }),
   'PlanAdminService/CreatePlan': () => ({ ...change(), code: 'new', name: 'New', features: [], prices: [price] }),

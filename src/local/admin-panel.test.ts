@@ -10,7 +10,7 @@ import { SubscriptionStatus } from '@cinema-billing/gen/billing/v1/subscription_
 import { grpcClient } from '../cli/grpc-client.ts';
 import { startLocalSystem, type LocalSystem } from '../testing/local-system.ts';
 import { panelRoutes } from '../testing/panel-routes.ts';
-import { openBrowser, seen, signIn } from '../testing/panel.ts';
+import { openBrowser, seen, signIn, type Panel } from '../testing/panel.ts';
 import { waitUntil } from '../testing/wait-until.ts';
 
 const overviewScriptBytesMax = 250_000;
@@ -67,6 +67,26 @@ async function subscriptionByGrpc(userId: string) {
 
 async function authRights(userId: string): Promise<{ features: string[]; tokens_revoked_before: string | null }> {
   return (await (await fetch(`${system.authUrl}/users/${userId}`)).json()) as never;
+}
+
+/** Of a viewer, newest first, as the payment system has them. */
+async function paymentsOf(viewer: string): Promise<string[]> {
+  const { data } = (await system.ledger('/v1/payments')) as { data: { id: string; customer_reference: string }[] };
+  return data
+    .filter((payment) => payment.customer_reference === viewer)
+    .map(({ id }) => id)
+    .toReversed();
+}
+
+/** What the sandbox page says that the payment system told: type, payment, state and answer. */
+async function deliveriesShown({ page }: Panel): Promise<string[][]> {
+  const rows = await page.getByTestId('deliveries').locator('tbody tr').all();
+  return Promise.all(
+    rows.map(async (row) => {
+      const [what = '', ...cells] = await row.locator('td').allInnerTexts();
+      return [...what.split(/\s+/), ...cells.slice(0, 2)];
+    }),
+  );
 }
 
 test.serial('a plan is created, edited, repriced, archived and deleted; hostile texts run nothing', async (t) => {
@@ -199,7 +219,7 @@ test.serial('an administrator gives money back; the payment system’s own ledge
 });
 
 test.serial(
-  'the sandbox story: shop window, payment page, a month later, cancelled, rights revoked at Auth',
+  'the sandbox story: shop window, payment page, a month later, both told, cancelled, rights revoked at Auth',
   async (t) => {
     const panel = await signIn(browser, system.httpUrl, 'viktor');
     await panel.open('/sandbox');
@@ -216,6 +236,11 @@ test.serial(
     const renewed = async () =>
       (await subscriptionByGrpc(viewer)).currentPeriodStart!.seconds === first.currentPeriodEnd!.seconds || undefined;
     t.true(await waitUntil('the month is renewed', renewed, 60_000));
+    await panel.page.getByTestId('deliveries').getByText('delivered', { exact: true }).nth(1).waitFor();
+    t.deepEqual(
+      await deliveriesShown(panel),
+      (await paymentsOf(viewer)).map((id) => ['payment.succeeded', id, 'delivered', 'answered 200, 1 try']),
+    );
     await panel.page.getByTestId('your-subscription').getByRole('button', { name: 'Cancel now' }).click();
     await panel.page.getByTestId('auth').getByText('No rights').waitFor();
     const revoked = await authRights(viewer);
@@ -226,7 +251,7 @@ test.serial(
 );
 
 test.serial(
-  'in the sandbox a promo code makes the payment cheaper, and a scripted decline leaves a debt',
+  'in the sandbox a promo code makes the payment cheaper, and a scripted decline leaves a debt, its notice lost',
   async (t) => {
     const planAdmin = grpcClient(PlanAdminService, system.grpcAddress);
     const terms = { code: 'HALF', discount: { case: 'percentOff' as const, value: 50 }, cycles: 2 };
@@ -245,6 +270,8 @@ test.serial(
     const script = panel.page.getByTestId('script');
     await script.getByLabel('The next renewal').click();
     await panel.page.getByRole('option', { name: 'declined, a later try may succeed' }).click();
+    await script.getByLabel('Notices about it').click();
+    await panel.page.getByRole('option', { name: 'are lost' }).click();
     await script.getByRole('button', { name: 'Set' }).click();
     await script.getByText('Set for this viewer.').waitFor();
     await panel.press('Next month');
@@ -264,6 +291,12 @@ test.serial(
         ['29950', 'declined'],
       ],
     );
+    await panel.page.getByTestId('deliveries').getByText('payment.declined').waitFor();
+    const [declined, paid] = await paymentsOf(viewer);
+    t.deepEqual(await deliveriesShown(panel), [
+      ['payment.declined', declined, 'lost', 'not sent'],
+      ['payment.succeeded', paid, 'delivered', 'answered 200, 1 try'],
+    ]);
     await panel.close();
   },
 );

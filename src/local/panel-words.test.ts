@@ -2,7 +2,11 @@ import test from 'ava';
 import { AccessReason } from '@cinema-billing/gen/billing/admin/v1/customer_admin_service_pb.ts';
 import { AttemptState, DisputeState, DueKind } from '@cinema-billing/gen/billing/admin/v1/payment_admin_service_pb.ts';
 import { RefundPolicy } from '@cinema-billing/gen/billing/admin/v1/plan_admin_service_pb.ts';
-import { ChargeOutcome, NoticeFault } from '@cinema-billing/gen/billing/sandbox/v1/sandbox_service_pb.ts';
+import {
+  ChargeOutcome,
+  DeliveryState,
+  NoticeFault,
+} from '@cinema-billing/gen/billing/sandbox/v1/sandbox_service_pb.ts';
 import { PaymentStatus } from '@cinema-billing/gen/billing/v1/payment_pb.ts';
 import { IntervalUnit } from '@cinema-billing/gen/billing/v1/plan_pb.ts';
 import {
@@ -27,6 +31,7 @@ const said: [prefix: string, Record<string | number, string | number>, except: n
   // That a charge is paid is what cards do anyway.
   ['outcome', ChargeOutcome, [1]],
   ['fault', NoticeFault, []],
+  ['delivery', DeliveryState, []],
 ];
 
 test('the panel has a word, in both languages, for every state that the contract knows', (t) => {

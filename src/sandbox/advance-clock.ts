@@ -5,6 +5,7 @@ import { inTransaction, type EntityManager } from '../db/orm.ts';
 import type { CallContext } from '../identity/call-context.ts';
 import { BillingError } from '../lib/billing-error.ts';
 import { isUnannounced, nextAnnouncement } from '../subscriptions/announce-charges.ts';
+import type { Delivery, DeliveryQuery } from './list-deliveries.ts';
 import type { Script } from './script-outcome.ts';
 
 /** The payment system's own clock, which in the sandbox goes with ours. */
@@ -15,6 +16,8 @@ export interface SandboxControl {
   activity(): Promise<{ nextAt: Temporal.Instant | undefined; undeliveredWebhooks: number; callsInFlight: number }>;
   /** Replaces what is still to be played for a viewer; a double plays no scripts. */
   script?(userId: string, script: Script): Promise<void>;
+  /** What became of its notices, newest first; a double lists none. */
+  deliveries?(query: DeliveryQuery): Promise<Delivery[]>;
 }
 
 export interface SandboxContext extends CallContext {

@@ -8,6 +8,7 @@ import type { Price } from '@cinema-billing/gen/billing/v1/plan_pb.ts';
 import { Link } from 'wouter';
 import { transport } from '../api.ts';
 import { ClockCard } from '../parts/clock-card.tsx';
+import { DeliveriesCard } from '../parts/deliveries-card.tsx';
 import { intervalText, priceText, StatusTag, Tag } from '../parts/labels.tsx';
 import { ScriptCard } from '../parts/script-card.tsx';
 import { Empty, Loaded, PageHead, Problem } from '../parts/states.tsx';
@@ -49,6 +50,7 @@ export default function Sandbox() {
           <AuthCard authUrl={authUrl} viewer={viewer} />
         </SimpleGrid>
         <ScriptCard key={`script ${viewer}`} viewer={viewer} />
+        <DeliveriesCard viewer={viewer} />
       </Stack>
     </>
   );

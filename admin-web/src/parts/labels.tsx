@@ -17,7 +17,7 @@ export function intervalText({ t }: Settings, { intervalUnit, intervalCount: n }
   return n === 1 ? t('per', { unit }) : t('every', { n, unit });
 }
 
-type Tone = 'calm' | 'good' | 'info' | 'warn' | 'bad';
+export type Tone = 'calm' | 'good' | 'info' | 'warn' | 'bad';
 
 export function Tag({ tone, children }: { readonly tone: Tone; readonly children: ReactNode }) {
   return <span className={`tag ${tone}`}>{children}</span>;

@@ -10,6 +10,7 @@ import { closeDispute, openDispute } from './disputes.ts';
 import { createOncePerKey } from './idempotency.ts';
 import type { PaymentObject, SavedMethod } from './ledger-line.ts';
 import { listPayments } from './list-payments.ts';
+import { listWebhooks } from './list-webhooks.ts';
 import { refundPayment } from './refunds.ts';
 import { doWhatIsDue, type System } from './system.ts';
 import { cancelCharge } from './under-way.ts';
@@ -51,6 +52,12 @@ export function createApi(system: System): Api {
     authenticate(request, system.apiKey);
     if (url.pathname === '/v1/test_clock') return clock(request);
     if (/^\/v1\/(scripts|faults)(\/|$)/.test(url.pathname)) return control(system, request, url);
+    // Whoever only watches is no work that the clock has to wait for.
+    if (`${request.method} ${url.pathname}` === 'GET /v1/webhooks') {
+      const body = listWebhooks(books, url.searchParams);
+      await books.settled();
+      return { status: 200, body };
+    }
     callsInFlight += 1;
     try {
       return await call(request, url);

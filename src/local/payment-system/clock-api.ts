@@ -36,6 +36,8 @@ export async function setClock(system: System, parameters: Parameters): Promise<
   if (Number.isNaN(nowMs)) throw new ApiError(400, 'parameter_invalid', 'now is not an instant');
   if (typeof running !== 'boolean') throw new ApiError(400, 'parameter_invalid', 'running is not true or false');
   if (typeof timeOnly !== 'boolean') throw new ApiError(400, 'parameter_invalid', 'time_only is not true or false');
+  // Held before the new time is there: the tick must not fall between the two.
+  if (timeOnly) system.due.held = true;
   const setting = books.clock.planSetting(nowMs, running);
   if (setting) await books.record({ type: 'clock_set', at: setting.now, clock: setting });
   system.due.held = timeOnly;

@@ -145,6 +145,8 @@ export interface LedgerEvent {
 export interface Delivery {
   readonly event: string;
   readonly delivered: boolean;
+  /** Of the merchant's answer, HTTP; left out when there was none. */
+  readonly status?: number;
   /** When to try again; null when delivered or given up. */
   readonly next_at: string | null;
 }

@@ -2,13 +2,13 @@ import type {
   ClockSetting,
   DisputeObject,
   Ending,
-  LedgerEvent,
   LedgerLine,
   PaymentObject,
   RefundObject,
   SavedMethod,
   Script,
 } from './ledger-line.ts';
+import { applyWebhook, type WebhookState } from './webhook.ts';
 
 /** What a call with an idempotency key did. */
 export interface UsedKey {
@@ -19,19 +19,8 @@ export interface UsedKey {
   readonly answer: PaymentObject | RefundObject | undefined;
 }
 
-/** A webhook that is not delivered yet. */
-export interface PendingEvent extends LedgerEvent {
-  readonly createdAt: string;
-  readonly payment: PaymentObject;
-  readonly refund: RefundObject | undefined;
-  readonly dispute: DisputeObject | undefined;
-  triesCount: number;
-  /** By the test clock, ms since the epoch. */
-  nextTryMs: number;
-}
-
 /** Everything the system knows, as the ledger's lines tell it. */
-export interface State {
+export interface State extends WebhookState {
   /** In creation order. */
   readonly payments: Map<string, PaymentObject>;
   readonly paymentIds: string[];
@@ -50,7 +39,6 @@ export interface State {
   readonly refundsByReference: Map<string, string[]>;
   readonly disputes: Map<string, DisputeObject>;
   readonly keys: Map<string, UsedKey>;
-  readonly pendingEvents: Map<string, PendingEvent>;
   /** Customer reference → what is still to be played. */
   readonly scripts: Map<string, Script>;
   /** Undefined while there are no random faults. */
@@ -79,7 +67,8 @@ export function emptyState(): State {
     refundsByReference: new Map(),
     disputes: new Map(),
     keys: new Map(),
-    pendingEvents: new Map(),
+    webhooks: [],
+    pendingWebhooks: new Map(),
     scripts: new Map(),
     faultSeed: undefined,
     hits: new Map(),
@@ -102,21 +91,10 @@ export function applyLine(state: State, line: LedgerLine): void {
     const { key, request_hash: requestHash, answered, failed = false } = line.key;
     state.keys.set(key, { requestHash, answered, failed, answer: line.refund ?? line.payment });
   }
-  if (line.event) {
-    state.pendingEvents.set(line.event.id, {
-      ...line.event,
-      createdAt: line.at,
-      payment: line.payment!,
-      refund: line.refund,
-      dispute: line.dispute,
-      triesCount: 0,
-      nextTryMs: Date.parse(line.event.first_at ?? line.at),
-    });
-  }
   if (line.script) state.scripts.set(line.script.customer_reference, line.script);
   if (line.fault_seed !== undefined) state.faultSeed = line.fault_seed ?? undefined;
   if (line.hit_key) state.hits.set(line.hit_key, (state.hits.get(line.hit_key) ?? 0) + 1);
-  if (line.delivery) applyDelivery(state, line.delivery);
+  applyWebhook(state, line);
 }
 
 function applyPayment(state: State, payment: PaymentObject): void {
@@ -144,12 +122,4 @@ function applyRefund(state: State, refund: RefundObject): void {
   }
   state.refunds.set(id, refund);
   if (refund.status !== 'pending') state.endings.delete(id);
-}
-
-function applyDelivery(state: State, delivery: NonNullable<LedgerLine['delivery']>): void {
-  const event = state.pendingEvents.get(delivery.event);
-  if (!event) return;
-  event.triesCount += 1;
-  if (delivery.next_at === null) state.pendingEvents.delete(delivery.event);
-  else event.nextTryMs = Date.parse(delivery.next_at);
 }

@@ -1,7 +1,7 @@
 import { createHmac } from 'node:crypto';
 import type { Books } from './books.ts';
-import type { PendingEvent } from './payments.ts';
 import { isoOf } from './test-clock.ts';
+import type { Webhook } from './webhook.ts';
 
 export interface Webhooks {
   /** Sends what is due. To be called when the clock moved or an event was put on disk. */
@@ -31,20 +31,20 @@ export function createWebhooks(
   const sending = new Map<string, Promise<void>>();
   const stopped = new AbortController();
 
-  const dueEvents = (): PendingEvent[] => {
+  const dueEvents = (): Webhook[] => {
     const nowMs = books.clock.nowMs();
-    return [...books.state.pendingEvents.values()].filter(
+    return [...books.state.pendingWebhooks.values()].filter(
       ({ id, nextTryMs }) => nextTryMs <= nowMs && !sending.has(id),
     );
   };
 
-  const send = async (event: PendingEvent): Promise<void> => {
+  const send = async (event: Webhook): Promise<void> => {
     // The event may have been decided a moment ago: the merchant must not hear of what a crash could still undo.
     await books.settled();
     const isLost = event.fault === 'lost';
     const isBadlySigned = event.fault === 'badly_signed' && event.triesCount === 0;
     const signedWith = isBadlySigned ? `not ${secret}` : secret;
-    const problem = isLost ? 'lost on purpose' : await post(url, signedWith, bodyOf(event), stopped.signal);
+    const { status, problem } = isLost ? lostOnPurpose : await post(url, signedWith, bodyOf(event), stopped.signal);
     if (stopped.signal.aborted) return;
     const nowMs = books.clock.nowMs();
     const nextMs = nowMs + (retryDelaysMs[event.triesCount] ?? retryDelaysMs.at(-1)!);
@@ -56,7 +56,7 @@ export function createWebhooks(
     await books.record({
       type: 'webhook_tried',
       at: isoOf(nowMs),
-      delivery: { event: event.id, delivered: problem === undefined, next_at },
+      delivery: { event: event.id, delivered: problem === undefined, ...(status !== undefined && { status }), next_at },
     });
   };
 
@@ -78,7 +78,9 @@ export function createWebhooks(
     undeliveredCount: () => dueEvents().length + sending.size,
     nextTryMs() {
       const nowMs = books.clock.nowMs();
-      const later = [...books.state.pendingEvents.values()].map((event) => event.nextTryMs).filter((ms) => ms > nowMs);
+      const later = [...books.state.pendingWebhooks.values()]
+        .map((event) => event.nextTryMs)
+        .filter((ms) => ms > nowMs);
       return later.length === 0 ? undefined : later.reduce((a, b) => Math.min(a, b));
     },
     async stop() {
@@ -94,13 +96,20 @@ export function signatureOf(secret: string, unixSeconds: number, body: string): 
   return `t=${unixSeconds},v1=${mac}`;
 }
 
-function bodyOf({ id, type, createdAt, payment, refund, dispute }: PendingEvent): string {
+function bodyOf({ id, type, createdAt, payment, refund, dispute }: Webhook): string {
   const data = { payment, ...(refund && { refund }), ...(dispute && { dispute }) };
   return JSON.stringify({ id, type, created_at: createdAt, data });
 }
 
-/** Answers why the merchant does not have it, or undefined when it has. */
-async function post(url: string, secret: string, body: string, stopped: AbortSignal): Promise<string | undefined> {
+/** What came of one try: the merchant's HTTP status if it answered, and why it does not have the webhook if it has not. */
+interface Tried {
+  readonly status?: number;
+  readonly problem?: string;
+}
+
+const lostOnPurpose: Tried = { problem: 'lost on purpose' };
+
+async function post(url: string, secret: string, body: string, stopped: AbortSignal): Promise<Tried> {
   const signature = signatureOf(secret, Math.floor(Date.now() / 1_000), body);
   try {
     const response = await fetch(url, {
@@ -111,9 +120,10 @@ async function post(url: string, secret: string, body: string, stopped: AbortSig
       signal: AbortSignal.any([stopped, AbortSignal.timeout(timeoutMs)]),
     });
     await response.body?.cancel();
-    return response.ok ? undefined : `answered ${response.status}`;
+    const { ok, status } = response;
+    return ok ? { status } : { status, problem: `answered ${status}` };
   } catch (error) {
     const { message, cause } = error as Error;
-    return cause instanceof Error ? cause.message || String(cause) : message;
+    return { problem: cause instanceof Error ? cause.message || String(cause) : message };
   }
 }

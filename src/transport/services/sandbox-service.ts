@@ -1,15 +1,17 @@
 import { durationMs } from '@bufbuild/protobuf/wkt';
 import {
   ChargeOutcome,
+  DeliveryState,
   NoticeFault,
   type AdvanceClockRequest,
   type SandboxService,
 } from '@cinema-billing/gen/billing/sandbox/v1/sandbox_service_pb.ts';
 import { advanceClock, getClock, type SandboxContext } from '../../sandbox/advance-clock.ts';
+import { listDeliveries, type Delivery } from '../../sandbox/list-deliveries.ts';
 import { scriptOutcome, type Script, type ScriptedOutcome } from '../../sandbox/script-outcome.ts';
 import { BillingError } from '../../lib/billing-error.ts';
 import type { Call } from '../call.ts';
-import { fromTimestamp, toTimestamp } from '../messages/instant.ts';
+import { fromTimestamp, presentTimestamps, toTimestamp } from '../messages/instant.ts';
 import type { ServiceImpl } from '../router.ts';
 
 /** The answer has to leave before the caller stops waiting for it. */
@@ -55,6 +57,25 @@ export function sandboxService(contextOf: (call: Call) => SandboxContext): Servi
       });
       return {};
     },
+    async listDeliveries(call, { pageSize, pageToken, userId }) {
+      const { items, nextPageToken } = await listDeliveries(contextOf(call), { pageSize, pageToken, userId });
+      return { deliveries: items.map(toDeliveryMessage), nextPageToken };
+    },
+  };
+}
+
+function toDeliveryMessage(delivery: Delivery) {
+  const { providerEventId, type, providerPaymentId, userId, state, tries, lastHttpStatus } = delivery;
+  const { createdAt, lastTriedAt, nextTryAt } = delivery;
+  return {
+    providerEventId,
+    type,
+    providerPaymentId,
+    userId: userId ?? '',
+    state: DeliveryState[state],
+    tries,
+    lastHttpStatus: lastHttpStatus ?? 0,
+    ...presentTimestamps({ createdAt, lastTriedAt, nextTryAt }),
   };
 }
 

@@ -16,7 +16,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file billing/sandbox/v1/sandbox_service.proto.
  */
 export const file_billing_sandbox_v1_sandbox_service: GenFile = /*@__PURE__*/
-  fileDesc("CihiaWxsaW5nL3NhbmRib3gvdjEvc2FuZGJveF9zZXJ2aWNlLnByb3RvEhJiaWxsaW5nLnNhbmRib3gudjEiEQoPR2V0Q2xvY2tSZXF1ZXN0IjsKEEdldENsb2NrUmVzcG9uc2USJwoDbm93GAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJyChNBZHZhbmNlQ2xvY2tSZXF1ZXN0EigKAnRvGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEgAEicKAmJ5GAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uSABCCAoGdGFyZ2V0ImgKFEFkdmFuY2VDbG9ja1Jlc3BvbnNlEi4KCnJlYWNoZWRfYXQYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEgwKBGRvbmUYAiABKAgSEgoKdW5yZXNvbHZlZBgDIAMoCSJtCg5TY3JpcHRlZENoYXJnZRI8CgdvdXRjb21lGAEgASgOMiEuYmlsbGluZy5zYW5kYm94LnYxLkNoYXJnZU91dGNvbWVCCLpIBYIBAhABEh0KCGRlbGF5X21zGAIgASgFQgu6SAgaBhjg1AMoACKsAQoUU2NyaXB0T3V0Y29tZVJlcXVlc3QSGQoHdXNlcl9pZBgBIAEoCUIIukgFcgOwAQESPQoHY2hhcmdlcxgCIAMoCzIiLmJpbGxpbmcuc2FuZGJveC52MS5TY3JpcHRlZENoYXJnZUIIukgFkgECEGQSOgoHbm90aWNlcxgDIAEoDjIfLmJpbGxpbmcuc2FuZGJveC52MS5Ob3RpY2VGYXVsdEIIukgFggECEAEiFwoVU2NyaXB0T3V0Y29tZVJlc3BvbnNlKpoCCg1DaGFyZ2VPdXRjb21lEh4KGkNIQVJHRV9PVVRDT01FX1VOU1BFQ0lGSUVEEAASFwoTQ0hBUkdFX09VVENPTUVfUEFJRBABEh8KG0NIQVJHRV9PVVRDT01FX1NPRlRfREVDTElORRACEh8KG0NIQVJHRV9PVVRDT01FX0hBUkRfREVDTElORRADEiIKHkNIQVJHRV9PVVRDT01FX0FDVElPTl9SRVFVSVJFRBAEEiIKHkNIQVJHRV9PVVRDT01FX1BBSURfVU5BTlNXRVJFRBAFEiUKIUNIQVJHRV9PVVRDT01FX05PVEhJTkdfVU5BTlNXRVJFRBAGEh8KG0NIQVJHRV9PVVRDT01FX1NUT1JFRF9FUlJPUhAHKnYKC05vdGljZUZhdWx0EhwKGE5PVElDRV9GQVVMVF9VTlNQRUNJRklFRBAAEhsKF05PVElDRV9GQVVMVF9EVVBMSUNBVEVEEAESFQoRTk9USUNFX0ZBVUxUX0xBVEUQAhIVChFOT1RJQ0VfRkFVTFRfTE9TVBADMssCCg5TYW5kYm94U2VydmljZRJgCghHZXRDbG9jaxIjLmJpbGxpbmcuc2FuZGJveC52MS5HZXRDbG9ja1JlcXVlc3QaJC5iaWxsaW5nLnNhbmRib3gudjEuR2V0Q2xvY2tSZXNwb25zZSIJkAIBirUYAggBEmkKDEFkdmFuY2VDbG9jaxInLmJpbGxpbmcuc2FuZGJveC52MS5BZHZhbmNlQ2xvY2tSZXF1ZXN0GiguYmlsbGluZy5zYW5kYm94LnYxLkFkdmFuY2VDbG9ja1Jlc3BvbnNlIgaKtRgCCAESbAoNU2NyaXB0T3V0Y29tZRIoLmJpbGxpbmcuc2FuZGJveC52MS5TY3JpcHRPdXRjb21lUmVxdWVzdBopLmJpbGxpbmcuc2FuZGJveC52MS5TY3JpcHRPdXRjb21lUmVzcG9uc2UiBoq1GAIIAWIGcHJvdG8z", [file_billing_options_v1_access, file_buf_validate_validate, file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("CihiaWxsaW5nL3NhbmRib3gvdjEvc2FuZGJveF9zZXJ2aWNlLnByb3RvEhJiaWxsaW5nLnNhbmRib3gudjEiEQoPR2V0Q2xvY2tSZXF1ZXN0IjsKEEdldENsb2NrUmVzcG9uc2USJwoDbm93GAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJyChNBZHZhbmNlQ2xvY2tSZXF1ZXN0EigKAnRvGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEgAEicKAmJ5GAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uSABCCAoGdGFyZ2V0ImgKFEFkdmFuY2VDbG9ja1Jlc3BvbnNlEi4KCnJlYWNoZWRfYXQYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEgwKBGRvbmUYAiABKAgSEgoKdW5yZXNvbHZlZBgDIAMoCSJtCg5TY3JpcHRlZENoYXJnZRI8CgdvdXRjb21lGAEgASgOMiEuYmlsbGluZy5zYW5kYm94LnYxLkNoYXJnZU91dGNvbWVCCLpIBYIBAhABEh0KCGRlbGF5X21zGAIgASgFQgu6SAgaBhjg1AMoACKsAQoUU2NyaXB0T3V0Y29tZVJlcXVlc3QSGQoHdXNlcl9pZBgBIAEoCUIIukgFcgOwAQESPQoHY2hhcmdlcxgCIAMoCzIiLmJpbGxpbmcuc2FuZGJveC52MS5TY3JpcHRlZENoYXJnZUIIukgFkgECEGQSOgoHbm90aWNlcxgDIAEoDjIfLmJpbGxpbmcuc2FuZGJveC52MS5Ob3RpY2VGYXVsdEIIukgFggECEAEiFwoVU2NyaXB0T3V0Y29tZVJlc3BvbnNlItACCghEZWxpdmVyeRIZChFwcm92aWRlcl9ldmVudF9pZBgBIAEoCRIMCgR0eXBlGAIgASgJEhsKE3Byb3ZpZGVyX3BheW1lbnRfaWQYAyABKAkSDwoHdXNlcl9pZBgEIAEoCRIwCgVzdGF0ZRgFIAEoDjIhLmJpbGxpbmcuc2FuZGJveC52MS5EZWxpdmVyeVN0YXRlEg0KBXRyaWVzGAYgASgFEhgKEGxhc3RfaHR0cF9zdGF0dXMYByABKAUSLgoKY3JlYXRlZF9hdBgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMQoNbGFzdF90cmllZF9hdBgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLbmV4dF90cnlfYXQYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIqUBChVMaXN0RGVsaXZlcmllc1JlcXVlc3QSHQoJcGFnZV9zaXplGAEgASgFQgq6SAcaBRj0AygAEhwKCnBhZ2VfdG9rZW4YAiABKAlCCLpIBXIDGIAEEk8KB3VzZXJfaWQYAyABKAlCPrpIO3I5MjdeKFswLTlhLWZBLUZdezh9KC1bMC05YS1mQS1GXXs0fSl7M30tWzAtOWEtZkEtRl17MTJ9KT8kImMKFkxpc3REZWxpdmVyaWVzUmVzcG9uc2USMAoKZGVsaXZlcmllcxgBIAMoCzIcLmJpbGxpbmcuc2FuZGJveC52MS5EZWxpdmVyeRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkqmgIKDUNoYXJnZU91dGNvbWUSHgoaQ0hBUkdFX09VVENPTUVfVU5TUEVDSUZJRUQQABIXChNDSEFSR0VfT1VUQ09NRV9QQUlEEAESHwobQ0hBUkdFX09VVENPTUVfU09GVF9ERUNMSU5FEAISHwobQ0hBUkdFX09VVENPTUVfSEFSRF9ERUNMSU5FEAMSIgoeQ0hBUkdFX09VVENPTUVfQUNUSU9OX1JFUVVJUkVEEAQSIgoeQ0hBUkdFX09VVENPTUVfUEFJRF9VTkFOU1dFUkVEEAUSJQohQ0hBUkdFX09VVENPTUVfTk9USElOR19VTkFOU1dFUkVEEAYSHwobQ0hBUkdFX09VVENPTUVfU1RPUkVEX0VSUk9SEAcqdgoLTm90aWNlRmF1bHQSHAoYTk9USUNFX0ZBVUxUX1VOU1BFQ0lGSUVEEAASGwoXTk9USUNFX0ZBVUxUX0RVUExJQ0FURUQQARIVChFOT1RJQ0VfRkFVTFRfTEFURRACEhUKEU5PVElDRV9GQVVMVF9MT1NUEAMqvQEKDURlbGl2ZXJ5U3RhdGUSHgoaREVMSVZFUllfU1RBVEVfVU5TUEVDSUZJRUQQABIaChZERUxJVkVSWV9TVEFURV9XQUlUSU5HEAESHAoYREVMSVZFUllfU1RBVEVfSEVMRF9CQUNLEAISHAoYREVMSVZFUllfU1RBVEVfREVMSVZFUkVEEAMSFwoTREVMSVZFUllfU1RBVEVfTE9TVBAEEhsKF0RFTElWRVJZX1NUQVRFX0dJVkVOX1VQEAUyvwMKDlNhbmRib3hTZXJ2aWNlEmAKCEdldENsb2NrEiMuYmlsbGluZy5zYW5kYm94LnYxLkdldENsb2NrUmVxdWVzdBokLmJpbGxpbmcuc2FuZGJveC52MS5HZXRDbG9ja1Jlc3BvbnNlIgmQAgGKtRgCCAESaQoMQWR2YW5jZUNsb2NrEicuYmlsbGluZy5zYW5kYm94LnYxLkFkdmFuY2VDbG9ja1JlcXVlc3QaKC5iaWxsaW5nLnNhbmRib3gudjEuQWR2YW5jZUNsb2NrUmVzcG9uc2UiBoq1GAIIARJsCg1TY3JpcHRPdXRjb21lEiguYmlsbGluZy5zYW5kYm94LnYxLlNjcmlwdE91dGNvbWVSZXF1ZXN0GikuYmlsbGluZy5zYW5kYm94LnYxLlNjcmlwdE91dGNvbWVSZXNwb25zZSIGirUYAggBEnIKDkxpc3REZWxpdmVyaWVzEikuYmlsbGluZy5zYW5kYm94LnYxLkxpc3REZWxpdmVyaWVzUmVxdWVzdBoqLmJpbGxpbmcuc2FuZGJveC52MS5MaXN0RGVsaXZlcmllc1Jlc3BvbnNlIgmQAgGKtRgCCAFiBnByb3RvMw", [file_billing_options_v1_access, file_buf_validate_validate, file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * Nothing to say.
@@ -205,6 +205,153 @@ export const ScriptOutcomeResponseSchema: GenMessage<ScriptOutcomeResponse> = /*
   messageDesc(file_billing_sandbox_v1_sandbox_service, 6);
 
 /**
+ * A notice of the payment system, as the payment system knows it.
+ *
+ * @generated from message billing.sandbox.v1.Delivery
+ */
+export type Delivery = Message<"billing.sandbox.v1.Delivery"> & {
+  /**
+   * The payment system's id of the notice.
+   *
+   * @generated from field: string provider_event_id = 1;
+   */
+  providerEventId: string;
+
+  /**
+   * Its type, in the payment system's words.
+   *
+   * @generated from field: string type = 2;
+   */
+  type: string;
+
+  /**
+   * The payment system's id of the payment that it is about.
+   *
+   * @generated from field: string provider_payment_id = 3;
+   */
+  providerPaymentId: string;
+
+  /**
+   * The viewer whose payment it is, by Auth's user id; empty where it is nobody's of ours.
+   *
+   * @generated from field: string user_id = 4;
+   */
+  userId: string;
+
+  /**
+   * What has become of it.
+   *
+   * @generated from field: billing.sandbox.v1.DeliveryState state = 5;
+   */
+  state: DeliveryState;
+
+  /**
+   * How often it was sent.
+   *
+   * @generated from field: int32 tries = 6;
+   */
+  tries: number;
+
+  /**
+   * The HTTP status that the service answered the last time; 0 when it was not sent yet, or nobody answered.
+   *
+   * @generated from field: int32 last_http_status = 7;
+   */
+  lastHttpStatus: number;
+
+  /**
+   * When it was made.
+   *
+   * @generated from field: google.protobuf.Timestamp created_at = 8;
+   */
+  createdAt?: Timestamp | undefined;
+
+  /**
+   * When it was sent last; unset when it was not sent yet.
+   *
+   * @generated from field: google.protobuf.Timestamp last_tried_at = 9;
+   */
+  lastTriedAt?: Timestamp | undefined;
+
+  /**
+   * When it is sent next; unset when it is not sent any more.
+   *
+   * @generated from field: google.protobuf.Timestamp next_try_at = 10;
+   */
+  nextTryAt?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message billing.sandbox.v1.Delivery.
+ * Use `create(DeliverySchema)` to create a new message.
+ */
+export const DeliverySchema: GenMessage<Delivery> = /*@__PURE__*/
+  messageDesc(file_billing_sandbox_v1_sandbox_service, 7);
+
+/**
+ * Which notices.
+ *
+ * @generated from message billing.sandbox.v1.ListDeliveriesRequest
+ */
+export type ListDeliveriesRequest = Message<"billing.sandbox.v1.ListDeliveriesRequest"> & {
+  /**
+   * How many at most; 50 when 0.
+   *
+   * @generated from field: int32 page_size = 1;
+   */
+  pageSize: number;
+
+  /**
+   * From the page before; it fits the same viewer only.
+   *
+   * @generated from field: string page_token = 2;
+   */
+  pageToken: string;
+
+  /**
+   * About payments of this viewer; all when empty.
+   *
+   * @generated from field: string user_id = 3;
+   */
+  userId: string;
+};
+
+/**
+ * Describes the message billing.sandbox.v1.ListDeliveriesRequest.
+ * Use `create(ListDeliveriesRequestSchema)` to create a new message.
+ */
+export const ListDeliveriesRequestSchema: GenMessage<ListDeliveriesRequest> = /*@__PURE__*/
+  messageDesc(file_billing_sandbox_v1_sandbox_service, 8);
+
+/**
+ * One page.
+ *
+ * @generated from message billing.sandbox.v1.ListDeliveriesResponse
+ */
+export type ListDeliveriesResponse = Message<"billing.sandbox.v1.ListDeliveriesResponse"> & {
+  /**
+   * The notices.
+   *
+   * @generated from field: repeated billing.sandbox.v1.Delivery deliveries = 1;
+   */
+  deliveries: Delivery[];
+
+  /**
+   * For the next page; empty on the last one.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message billing.sandbox.v1.ListDeliveriesResponse.
+ * Use `create(ListDeliveriesResponseSchema)` to create a new message.
+ */
+export const ListDeliveriesResponseSchema: GenMessage<ListDeliveriesResponse> = /*@__PURE__*/
+  messageDesc(file_billing_sandbox_v1_sandbox_service, 9);
+
+/**
  * How a charge goes that the viewer does not have to be present for.
  *
  * @generated from enum billing.sandbox.v1.ChargeOutcome
@@ -329,6 +476,68 @@ export const NoticeFaultSchema: GenEnum<NoticeFault> = /*@__PURE__*/
   enumDesc(file_billing_sandbox_v1_sandbox_service, 1);
 
 /**
+ * What has become of a notice.
+ *
+ * @generated from enum billing.sandbox.v1.DeliveryState
+ */
+export const DeliveryState = {
+  /**
+   * None.
+   *
+   * @generated from enum value: DELIVERY_STATE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * It is sent at its next try: for the first time, or again, because the service did not take it.
+   *
+   * @generated from enum value: DELIVERY_STATE_WAITING = 1;
+   */
+  WAITING: 1,
+
+  /**
+   * The script holds it back: its first time has not come.
+   *
+   * @generated from enum value: DELIVERY_STATE_HELD_BACK = 2;
+   */
+  HELD_BACK: 2,
+
+  /**
+   * The service took it, at least once. With a next try it comes a second time, by the script.
+   *
+   * @generated from enum value: DELIVERY_STATE_DELIVERED = 3;
+   */
+  DELIVERED: 3,
+
+  /**
+   * The script lost it: it is never sent.
+   *
+   * @generated from enum value: DELIVERY_STATE_LOST = 4;
+   */
+  LOST: 4,
+
+  /**
+   * The service did not take it for three days of the business clock: it is not sent any more.
+   *
+   * @generated from enum value: DELIVERY_STATE_GIVEN_UP = 5;
+   */
+  GIVEN_UP: 5,
+} as const;
+
+/**
+ * What has become of a notice.
+ *
+ * @generated from enum billing.sandbox.v1.DeliveryState
+ */
+export type DeliveryState = (typeof DeliveryState)[keyof typeof DeliveryState] | UnknownEnum;
+
+/**
+ * Describes the enum billing.sandbox.v1.DeliveryState.
+ */
+export const DeliveryStateSchema: GenEnum<DeliveryState> = /*@__PURE__*/
+  enumDesc(file_billing_sandbox_v1_sandbox_service, 2);
+
+/**
  * Time travel, and what goes wrong on purpose. Public: it moves play money only, and it does not exist beside a live
  * payment system.
  *
@@ -367,6 +576,18 @@ export const SandboxService: GenService<{
     methodKind: "unary";
     input: typeof ScriptOutcomeRequestSchema;
     output: typeof ScriptOutcomeResponseSchema;
+  },
+  /**
+   * What the sandbox payment system has told the service, tries to tell it, or was kept from telling it: its notices,
+   * newest first. What the service made of them, operators list with ListWebhookEvents.
+   * Reasons: DELIVERIES_NOT_LISTED, PAGE_TOKEN_INVALID, PROVIDER_UNAVAILABLE.
+   *
+   * @generated from rpc billing.sandbox.v1.SandboxService.ListDeliveries
+   */
+  listDeliveries: {
+    methodKind: "unary";
+    input: typeof ListDeliveriesRequestSchema;
+    output: typeof ListDeliveriesResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_billing_sandbox_v1_sandbox_service, 0);

@@ -324,6 +324,48 @@ test('a clock that makes no sense is no answer', async (t) => {
   }
 });
 
+test('reads a list of notices; one of a customer that is no viewer is nobody’s; what makes no sense is no answer', async (t) => {
+  const webhook = {
+    number: 3,
+    id: 'evt_1',
+    type: 'payment.succeeded',
+    payment: 'pay_1',
+    customer_reference: reference,
+    state: 'given_up',
+    tries: 19,
+    last_status: 503,
+    created_at: '2031-03-01T00:00:00.000Z',
+    last_tried_at: '2031-03-03T22:00:00.000Z',
+    next_try_at: null,
+  };
+  const query = { userId: undefined, before: undefined, limit: 3 };
+  const unsent = { ...webhook, number: 2, customer_reference: 'somebody', state: 'held_back', tries: 0 };
+  const lists = [webhook, { ...unsent, last_status: null, last_tried_at: null, next_try_at: webhook.created_at }];
+  const { provider } = await answering(t, reply(200, JSON.stringify({ data: lists })));
+  const [first, second] = await provider.deliveries(query);
+  t.like(first, { number: 3, providerEventId: 'evt_1', userId: reference, state: 'GIVEN_UP', lastHttpStatus: 503 });
+  t.is(first!.lastTriedAt?.toString(), '2031-03-03T22:00:00Z');
+  t.is(first!.nextTryAt, null);
+  t.like(second, { number: 2, userId: undefined, state: 'HELD_BACK', lastHttpStatus: undefined, lastTriedAt: null });
+  t.is(second!.nextTryAt?.toString(), '2031-03-01T00:00:00Z');
+
+  for (const wrong of [
+    { number: -1 },
+    { id: '' },
+    { state: 'sent' },
+    { tries: '1' },
+    { last_status: 0 },
+    { created_at: 'now' },
+  ]) {
+    const damaged = await answering(t, reply(200, JSON.stringify({ data: [{ ...webhook, ...wrong }] })));
+    await t.throwsAsync(damaged.provider.deliveries(query), { instanceOf: OutcomeUnknown }, JSON.stringify(wrong));
+  }
+  for (const text of ['null', '{}', '{"data":{}}', '{"data":[null]}']) {
+    const damaged = await answering(t, reply(200, text));
+    await t.throwsAsync(damaged.provider.deliveries(query), { instanceOf: OutcomeUnknown }, text);
+  }
+});
+
 /**
  * A server that answers the first request of a connection and resets the connection when a second one comes, as one
  * does that had closed it just before. `later` says what becomes of the connections after the first.

@@ -7,6 +7,12 @@ import {
   type PaymentProvider,
 } from '../../provider.ts';
 import { readActivity, type SandboxActivity } from './sandbox-activity.ts';
+import {
+  deliveriesPath,
+  readDeliveries,
+  type SandboxDelivery,
+  type SandboxDeliveryQuery,
+} from './sandbox-deliveries.ts';
 import { readDispute } from './sandbox-dispute.ts';
 import { createSandboxHttp, type SandboxHttp } from './sandbox-http.ts';
 import { readPage, readPayment, readPaymentOf } from './sandbox-payment.ts';
@@ -29,6 +35,8 @@ export interface SandboxProvider extends PaymentProvider {
   activity(): Promise<SandboxActivity>;
   /** Replaces what is still to be played for a viewer; by the names of the payment system's scripts. */
   script(userId: string, script: SandboxScript): Promise<void>;
+  /** What became of its notices, newest first. Throws NotExecuted, OutcomeUnknown. */
+  deliveries(query: SandboxDeliveryQuery): Promise<SandboxDelivery[]>;
 }
 
 /** Charges to come, in order, and what is done to every notice about the viewer. */
@@ -143,6 +151,9 @@ export function createSandboxProvider(options: SandboxProviderOptions): SandboxP
     async script(userId, { charges, webhooks }) {
       const steps = charges.map(({ outcome, delayMs }) => ({ outcome, delay_ms: delayMs }));
       await http.call('PUT', `/v1/scripts/${encodeURIComponent(userId)}`, { body: { charges: steps, webhooks } });
+    },
+    async deliveries(query) {
+      return readDeliveries(await http.call('GET', deliveriesPath(query)));
     },
   };
 }
