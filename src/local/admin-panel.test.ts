@@ -148,19 +148,36 @@ test.serial('deleting a plan that was sold is refused, explained, and archiving 
 });
 
 test.serial(
-  'a user is found by id and by card and opens with the answer; days, cancelling and resuming do what was previewed',
+  'a user is found four ways and opens with the answer; days, cancelling and resuming do what was previewed',
   async (t) => {
     const panel = await signIn(browser, system.httpUrl, 'sofia');
+    await query(
+      `insert into customer_contact (user_id, email, updated_at) values ($1, 'monthly@example.test', now())`,
+      [monthly],
+    );
+    const [paid] = await query(
+      `select p.id, a.provider_payment_id as theirs, to_char(a.settled_at at time zone 'Europe/Moscow', 'YYYY-MM-DD') as day
+         from payment p join payment_attempt a on a.payment_id = p.id where p.user_id = $1`,
+      [monthly],
+    );
     await panel.open('/users');
-    await panel.fill(/^Id of user/, monthly);
-    await panel.page.getByText(ending).waitFor({ state: 'detached' });
-    await panel.page.getByText(monthly).waitFor();
-    await panel.fill(/^Id of user/, '');
+    const { page } = panel;
+    const onlyMonthly = async () => {
+      await page.getByText(ending).waitFor({ state: 'detached' });
+      await page.getByText(monthly).waitFor();
+    };
+    for (const asked of [monthly, 'Monthly@Example.test', String(paid!['id']), String(paid!['theirs'])]) {
+      await panel.fill(/^Id of user/, asked);
+      await onlyMonthly();
+      await panel.fill(/^Id of user/, '');
+      await page.getByText(ending).waitFor();
+    }
     await panel.press('By bank statement');
     await panel.fill('Last 4 digits', '4242');
     await panel.fill('Amount, RUB', '599');
-    await panel.page.getByText(ending).waitFor({ state: 'detached' });
-    await panel.page.getByText(monthly).click();
+    await panel.fill('Paid on', String(paid!['day']));
+    await onlyMonthly();
+    await page.getByText(monthly).click();
     const answer = panel.page.getByTestId('access');
     await answer.waitFor();
     t.regex(
