@@ -386,6 +386,7 @@ export const words = {
   noRevenue: ['No money was taken in these days.', 'В эти дни ничего не списано.'],
   attention: ['Needs a person', 'Требует внимания'],
   allCalm: ['All calm. Nothing needs a person.', 'Всё спокойно. Ничего не требует внимания.'],
+  att_oldest: ['the oldest {age}', 'самый давний: {age}'],
   att_unknown: ['payments with an unknown outcome', 'платежей с неизвестным исходом'],
   att_parked: ['payments with a wrong amount', 'платежей с неверной суммой'],
   att_orphan: ['notices about payments that are not ours', 'уведомлений о чужих платежах'],

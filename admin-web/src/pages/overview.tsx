@@ -7,8 +7,9 @@ import {
   type GetMetricsResponse,
   type SubscriptionCounts,
 } from '@cinema-billing/gen/billing/admin/v1/operations_service_pb.ts';
-import { timestampDate } from '@bufbuild/protobuf/wkt';
+import { timestampDate, type Timestamp } from '@bufbuild/protobuf/wkt';
 import { Link } from 'wouter';
+import { formatAge } from '../format.ts';
 import { DayBars } from '../parts/day-bars.tsx';
 import { Tag } from '../parts/labels.tsx';
 import { Empty, Loaded, PageHead } from '../parts/states.tsx';
@@ -80,7 +81,7 @@ function Figures({ metrics }: { readonly metrics: GetMetricsResponse }) {
         />
       </SimpleGrid>
       <SimpleGrid cols={{ base: 1, md: 2 }}>
-        <Attention attention={metrics.attention!} />
+        <Attention attention={metrics.attention!} asOf={metrics.asOf!} />
         <ByStatus counts={counts} />
       </SimpleGrid>
       <section className="card">
@@ -127,8 +128,8 @@ function share(part: bigint, whole: bigint): string {
   return whole === 0n ? '—' : `${Math.round((Number(part) * 1_000) / Number(whole)) / 10} %`;
 }
 
-function Attention({ attention }: { readonly attention: AttentionCounts }) {
-  const { t, date } = useSettings();
+function Attention({ attention, asOf }: { readonly attention: AttentionCounts; readonly asOf: Timestamp }) {
+  const { t, language } = useSettings();
   const oldest = attention.oldestUnknownAt;
   const rows: [bigint, Word, string][] = [
     [attention.unknownPayments, 'att_unknown', '/payments?queue=unknown'],
@@ -147,7 +148,7 @@ function Attention({ attention }: { readonly attention: AttentionCounts }) {
       </Title>
       {open.length === 0 && <Text c="dimmed">{t('allCalm')}</Text>}
       {open.map(([count, word, href]) => (
-        <Group key={word} gap="sm" py={6}>
+        <Group key={word} gap="sm" py={6} wrap="nowrap" align="baseline">
           <Tag tone="warn">{String(count)}</Tag>
           {href === '' ? (
             t(word)
@@ -156,7 +157,11 @@ function Attention({ attention }: { readonly attention: AttentionCounts }) {
               {t(word)}
             </Link>
           )}
-          {word === 'att_unknown' && oldest && <span className="dim">{date(timestampDate(oldest))}</span>}
+          {word === 'att_unknown' && oldest && (
+            <span className="dim">
+              {t('att_oldest', { age: formatAge(oldest, timestampDate(asOf).getTime(), language) })}
+            </span>
+          )}
         </Group>
       ))}
     </section>

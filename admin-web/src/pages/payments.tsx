@@ -1,4 +1,4 @@
-import { useState } from 'react';
+import { useEffect, useRef, useState } from 'react';
 import { Button, Group, SegmentedControl, Text } from '@mantine/core';
 import { useInfiniteQuery } from '@connectrpc/connect-query';
 import {
@@ -24,10 +24,15 @@ export default function Payments() {
   const { t } = useSettings();
   const [search, setSearch] = useSearchParams();
   const queue = (search.get('queue') ?? 'all') as Queue;
+  const bar = useRef<HTMLDivElement>(null);
+  // A phone shows three of the six.
+  useEffect(() => {
+    bar.current?.querySelector('[data-active]')?.scrollIntoView({ inline: 'center', block: 'nearest' });
+  }, [queue]);
   return (
     <>
       <PageHead title={t('payments')} />
-      <div className="table-scroll filters">
+      <div className="table-scroll filters" ref={bar}>
         <SegmentedControl
           aria-label={t('status')}
           value={queue}
@@ -113,11 +118,10 @@ function NoticeLine({ event }: { readonly event: WebhookEvent }) {
   return (
     <Group justify="space-between" py="sm" className="line">
       <div>
-        <Text fw={600}>
-          {event.type} <Age at={event.receivedAt} />
-        </Text>
+        <Text fw={600}>{event.type}</Text>
         <Text size="sm" c="dimmed" className="wrap">
-          {date(event.receivedAt)} · <span className="mono">{event.providerPaymentId || event.providerEventId}</span>
+          {date(event.receivedAt)} · <Age at={event.receivedAt} /> ·{' '}
+          <span className="mono">{event.providerPaymentId || event.providerEventId}</span>
         </Text>
         <Text size="sm" className="wrap">
           {event.note}
