@@ -5,6 +5,7 @@ import { buildAdmin } from '../local/build-admin.ts';
 import { startGuarded, type Guarded } from '../local/guard.ts';
 import { LocalError } from '../local/local-error.ts';
 import { untilAskedToStop } from '../local/until-asked-to-stop.ts';
+import type { MeasuredFile } from './measure-file.ts';
 import { startTestServers } from './servers.ts';
 import { countTests } from './test-counts.ts';
 
@@ -74,13 +75,14 @@ async function printAndKeep(ava: Guarded): Promise<string> {
 
 function printSlowest(durations: string): void {
   const measured = readdirSync(durations)
-    .map((name) => JSON.parse(readFileSync(join(durations, name), 'utf8')) as { file: string; durationMs: number })
+    .map((name) => JSON.parse(readFileSync(join(durations, name), 'utf8')) as MeasuredFile)
     .sort((a, b) => b.durationMs - a.durationMs)
     .slice(0, slowestShown);
   if (measured.length === 0) return;
-  console.log(`\nThe slowest test files:`);
-  for (const { file, durationMs } of measured) {
-    console.log(`${(durationMs / 1_000).toFixed(1).padStart(8)} s  ${relative(root, file)}`);
+  const seconds = (ms: number) => `${(ms / 1_000).toFixed(1).padStart(8)} s`;
+  console.log(`\nThe slowest test files, with the processor time of their own processes:`);
+  for (const { file, durationMs, cpuMs } of measured) {
+    console.log(`${seconds(durationMs)} ${seconds(cpuMs)}  ${relative(root, file)}`);
   }
 }
 
