@@ -15,12 +15,17 @@ const slowestShown = 10;
 
 /** `npm test -- [files and options of ava]`. Answers ava's exit status. */
 async function main(args: readonly string[]): Promise<number> {
-  const env = { ...(process.env as Record<string, string>) };
-  const asked = untilAskedToStop(Boolean(env['npm_lifecycle_event']));
-  // Everything that a run writes is in here, also what the tests put into "the temporary folder".
+  const asked = untilAskedToStop(Boolean(process.env['npm_lifecycle_event']));
+  // Everything that a run writes is in here, also what tests, and what builds the panel, put into "the temporary folder".
   const dir = mkdtempSync(join(tmpdir(), 'billing-test-'));
   const [temporary, durations] = [join(dir, 'tmp'), join(dir, 'durations')];
   for (const folder of [temporary, durations]) mkdirSync(folder);
+  const env = {
+    ...(process.env as Record<string, string>),
+    TMPDIR: temporary,
+    // A run starts several hundred processes, and compiling is half of what the start of each costs.
+    NODE_COMPILE_CACHE: join(dir, 'compile-cache'),
+  };
   try {
     await buildAdmin(env, (line) => console.log(`the admin panel ${line}`));
     const servers = await startTestServers(dir, env);
@@ -28,7 +33,6 @@ async function main(args: readonly string[]): Promise<number> {
       const ava = await startAva(args, {
         ...env,
         ...servers.env,
-        TMPDIR: temporary,
         BILLING_TEST_DURATIONS_DIR: durations,
       });
       void asked.then(() => ava.stop());
