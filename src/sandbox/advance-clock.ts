@@ -31,7 +31,8 @@ export interface AdvanceClockResult {
   unresolved: string[];
 }
 
-const pollMs = 20;
+/** Looks become rarer, so that half a minute of waiting, as for the lease of a replica that died, is not a busy one. */
+const [pollMinMs, pollMaxMs, pollGrowth] = [10, 250, 1.25];
 const stopsMax = 100_000;
 
 /** The sandbox's business clock. */
@@ -91,7 +92,7 @@ function earliest(instants: readonly (Temporal.Instant | undefined)[]): Temporal
 
 /** Waits until nothing is left to do at the present business time; gives what is left when the time is over. */
 async function drain(ctx: SandboxContext, em: EntityManager, untilMs: number): Promise<string[]> {
-  for (;;) {
+  for (let pollMs = pollMinMs; ; pollMs = Math.min(pollMs * pollGrowth, pollMaxMs)) {
     ctx.wake('renewals');
     ctx.wake('webhooks');
     ctx.wake('relay');

@@ -5,6 +5,7 @@ import { buildAdmin } from '../local/build-admin.ts';
 import { startGuarded, type Guarded } from '../local/guard.ts';
 import { LocalError } from '../local/local-error.ts';
 import { untilAskedToStop } from '../local/until-asked-to-stop.ts';
+import type { MeasuredFile } from './measure-file.ts';
 import { startTestServers } from './servers.ts';
 import { countTests } from './test-counts.ts';
 
@@ -14,12 +15,17 @@ const slowestShown = 10;
 
 /** `npm test -- [files and options of ava]`. Answers ava's exit status. */
 async function main(args: readonly string[]): Promise<number> {
-  const env = { ...(process.env as Record<string, string>) };
-  const asked = untilAskedToStop(Boolean(env['npm_lifecycle_event']));
-  // Everything that a run writes is in here, also what the tests put into "the temporary folder".
+  const asked = untilAskedToStop(Boolean(process.env['npm_lifecycle_event']));
+  // Everything that a run writes is in here, also what tests, and what builds the panel, put into "the temporary folder".
   const dir = mkdtempSync(join(tmpdir(), 'billing-test-'));
   const [temporary, durations] = [join(dir, 'tmp'), join(dir, 'durations')];
   for (const folder of [temporary, durations]) mkdirSync(folder);
+  const env = {
+    ...(process.env as Record<string, string>),
+    TMPDIR: temporary,
+    // A run starts several hundred processes, and compiling is half of what the start of each costs.
+    NODE_COMPILE_CACHE: join(dir, 'compile-cache'),
+  };
   try {
     await buildAdmin(env, (line) => console.log(`the admin panel ${line}`));
     const servers = await startTestServers(dir, env);
@@ -27,7 +33,6 @@ async function main(args: readonly string[]): Promise<number> {
       const ava = await startAva(args, {
         ...env,
         ...servers.env,
-        TMPDIR: temporary,
         BILLING_TEST_DURATIONS_DIR: durations,
       });
       void asked.then(() => ava.stop());
@@ -74,13 +79,14 @@ async function printAndKeep(ava: Guarded): Promise<string> {
 
 function printSlowest(durations: string): void {
   const measured = readdirSync(durations)
-    .map((name) => JSON.parse(readFileSync(join(durations, name), 'utf8')) as { file: string; durationMs: number })
+    .map((name) => JSON.parse(readFileSync(join(durations, name), 'utf8')) as MeasuredFile)
     .sort((a, b) => b.durationMs - a.durationMs)
     .slice(0, slowestShown);
   if (measured.length === 0) return;
-  console.log(`\nThe slowest test files:`);
-  for (const { file, durationMs } of measured) {
-    console.log(`${(durationMs / 1_000).toFixed(1).padStart(8)} s  ${relative(root, file)}`);
+  const seconds = (ms: number) => `${(ms / 1_000).toFixed(1).padStart(8)} s`;
+  console.log(`\nThe slowest test files, with the processor time of their own processes:`);
+  for (const { file, durationMs, cpuMs } of measured) {
+    console.log(`${seconds(durationMs)} ${seconds(cpuMs)}  ${relative(root, file)}`);
   }
 }
 

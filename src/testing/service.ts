@@ -20,11 +20,12 @@ export interface TestService {
 
 /** The service as a process of its own, as `npm run serve` starts it, with this environment; it ends with this process. */
 export async function startService(env: Record<string, string>): Promise<TestService> {
+  const { PATH = '', NODE_COMPILE_CACHE = '' } = process.env;
   const service = await startGuarded({
     name: 'service',
     command: process.execPath,
     args: [program],
-    env: { PATH: process.env['PATH'] ?? '', ...env },
+    env: { PATH, NODE_COMPILE_CACHE, ...env },
   });
   const log: string[] = [];
   createInterface(service.stderr!).on('line', (line) => log.push(line));
