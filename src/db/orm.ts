@@ -6,6 +6,7 @@ import { Initial } from './migrations/initial.ts';
 import { NoticeLeases } from './migrations/notice-leases.ts';
 import { ContactSearch } from './migrations/contact-search.ts';
 import { CustomerNotices } from './migrations/customer-notices.ts';
+import { DisputeLooks } from './migrations/dispute-looks.ts';
 import { Disputes } from './migrations/disputes.ts';
 import { Journal } from './migrations/journal.ts';
 import { Operators } from './migrations/operators.ts';
@@ -58,6 +59,7 @@ export async function openDatabase(options: DatabaseOptions): Promise<MikroORM> 
         { name: '20261124-promo-codes', class: PromoCodes },
         { name: '20261124-refund-keys', class: RefundKeys },
         { name: '20261124-customer-notices', class: CustomerNotices },
+        { name: '20261124-dispute-looks', class: DisputeLooks },
       ],
       snapshot: false,
       tableName: 'migration',

@@ -100,6 +100,7 @@ export function createYookassaProvider(options: YookassaProviderOptions): Paymen
     ...refundCalls(http, taxSystemCode),
     lookUpReceipt: lookUpReceiptCall(http),
     lookUpDispute: () => Promise.reject(new RequestRefused('YooKassa tells of no disputes')),
+    listDisputes: () => Promise.reject(new RequestRefused('YooKassa tells of no disputes')),
     lookUp: ({ providerPaymentId: id, reference }) =>
       id === undefined || id.startsWith('none_') ? search(shop, reference) : lookUpId(shop, id, reference),
     listPayments: (query) => listPayments(http, query),
