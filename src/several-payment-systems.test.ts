@@ -1,103 +1,21 @@
 import { randomUUID } from 'node:crypto';
 import { PaymentMethodService } from '@cinema-billing/gen/billing/v1/payment_method_service_pb.ts';
-import test, { type ExecutionContext } from 'ava';
+import test from 'ava';
 import { pino } from 'pino';
 import { createApp } from './app.ts';
 import { ConfigError, readConfig } from './config/config.ts';
 import { grpcClient, RpcError } from './cli/grpc-client.ts';
 import { reconcile } from './ledger/reconcile.ts';
-import type { RawNotice } from './payments/provider.ts';
+import { attemptsOf, sendNotice, startBoth, takeOut } from './testing/both-payment-systems.ts';
 import { openDomain } from './testing/domain.ts';
-import { startStripeSubject } from './testing/provider-contract/stripe-subject.ts';
-import type { ContractSubject } from './testing/provider-contract/subject.ts';
-import { startYookassaSubject } from './testing/provider-contract/yookassa-subject.ts';
 import { waitUntil } from './testing/wait-until.ts';
-import { startWorld, type World } from './testing/world.ts';
 
-const returnUrl = 'https://cinema.example/account';
 const day = 86_400_000;
-
-interface Viewer {
-  readonly userId: string;
-  readonly subscriptionId: string;
-  readonly token: string;
-  /** The attempt of the first payment. */
-  readonly reference: string;
-  readonly providerPaymentId: string;
-}
-
-async function startBoth(t: ExecutionContext) {
-  const [stripe, yookassa] = [await startStripeSubject(), await startYookassaSubject()];
-  const env = {
-    PAYMENT_PROVIDER: 'stripe,yookassa',
-    PAYMENT_PROVIDER_BY_CURRENCY: 'RUB:yookassa',
-    STRIPE_API_URL: stripe.double.url,
-    STRIPE_API_KEY: stripe.double.apiKey,
-    STRIPE_ACCOUNT: 'acct_double',
-    STRIPE_WEBHOOK_SECRET: stripe.double.webhookSecret,
-    STRIPE_RETURN_URL: returnUrl,
-    YOOKASSA_API_URL: yookassa.double.url,
-    YOOKASSA_SHOP_ID: yookassa.double.shopId,
-    YOOKASSA_SECRET_KEY: yookassa.double.secretKey,
-    YOOKASSA_RETURN_URL: returnUrl,
-    YOOKASSA_NOTICE_ADDRESSES: '127.0.0.1',
-  };
-  const at = Temporal.Now.instant();
-  const world = await startWorld({ at: at.toString(), env });
-  t.teardown(async () => {
-    await world.stop();
-    await Promise.all([stripe.double.close(), yookassa.double.close()]);
-  });
-  const euros = randomUUID();
-  await world.query(
-    `insert into price (id, plan_id, currency_code, amount_minor, interval_unit, interval_count, created_at)
-     select $1, plan_id, 'EUR', 499, 'month', 1, '2027-01-01' from price where id = $2`,
-    [euros, world.prices.basic],
-  );
-  return { world, stripe, yookassa, euros, at };
-}
-
-function sendNotice(world: World, path: string, notice: RawNotice): Promise<Response> {
-  return fetch(`${world.service.httpUrl}/v1/webhooks/${path}`, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json', ...(notice.headers as Record<string, string>) },
-    body: Buffer.from(notice.raw),
-  });
-}
-
-async function takeOut(world: World, priceId: string, path: string, subject: ContractSubject): Promise<Viewer> {
-  const { subscriptions } = world.clients();
-  const userId = randomUUID();
-  const token = await world.auth.token({ sub: userId });
-  const { subscription, checkout } = await subscriptions.subscribe({ requestId: randomUUID(), priceId }, { token });
-  const subscriptionId = subscription!.id;
-  await subject.pay(checkout!.url, 'good');
-  const [attempt] = await world.query(
-    `select id, provider_payment_id from payment_attempt where subscription_id = $1`,
-    [subscriptionId],
-  );
-  const [reference, providerPaymentId] = [String(attempt!['id']), String(attempt!['provider_payment_id'])];
-  const answer = await sendNotice(world, path, subject.noticeOf({ providerPaymentId, reference }));
-  if (answer.status !== 200) throw new Error(`the notice was answered with ${answer.status}`);
-  await waitUntil('the notice activates the subscription', async () => {
-    const [row] = await world.query(`select status from subscription where id = $1`, [subscriptionId]);
-    return row?.['status'] === 'ACTIVE';
-  });
-  subscriptions.close();
-  return { userId, subscriptionId, token, reference, providerPaymentId };
-}
-
-const attemptsOf = (world: World, viewer: Viewer, like: string) =>
-  world.query(
-    `select a.id::text as id, a.provider, a.merchant_account as account, a.state from payment_attempt a
-     join payment p on p.id = a.payment_id where a.subscription_id = $1 and p.purpose like $2`,
-    [viewer.subscriptionId, like],
-  );
 
 test.serial('two payment systems at once: each payment, renewal, refund and notice stays with its own', async (t) => {
   const { world, stripe, yookassa, euros, at } = await startBoth(t);
-  const rub = await takeOut(world, world.prices.basic, 'yookassa', yookassa.subject);
-  const eur = await takeOut(world, euros, 'stripe', stripe.subject);
+  const rub = await takeOut(world, world.prices.basic, yookassa);
+  const eur = await takeOut(world, euros, stripe);
   t.like((await attemptsOf(world, rub, 'initial'))[0], { provider: 'yookassa', account: '100500' });
   t.like((await attemptsOf(world, eur, 'initial'))[0], { provider: 'stripe', account: 'acct_double' });
 
@@ -144,8 +62,8 @@ test.serial(
   'another card is saved where the present one is, and a removed one is told to its own payment system',
   async (t) => {
     const { world, stripe, yookassa, euros } = await startBoth(t);
-    const eur = await takeOut(world, euros, 'stripe', stripe.subject);
-    const rub = await takeOut(world, world.prices.basic, 'yookassa', yookassa.subject);
+    const eur = await takeOut(world, euros, stripe);
+    const rub = await takeOut(world, world.prices.basic, yookassa);
     const methods = grpcClient(PaymentMethodService, world.service.grpcAddress);
     for (const [viewer, origin] of [
       [eur, stripe.double.url],
@@ -172,7 +90,7 @@ test.serial(
 
 test.serial('a saved method whose payment system is not configured waits, and nothing is sent elsewhere', async (t) => {
   const { world, stripe, yookassa, euros } = await startBoth(t);
-  const eur = await takeOut(world, euros, 'stripe', stripe.subject);
+  const eur = await takeOut(world, euros, stripe);
   await world.service.stop();
   const before = { stripe: stripe.double.calls.length, yookassa: yookassa.double.calls.length };
   world.service = await world.startReplica({ PAYMENT_PROVIDER: 'yookassa', PAYMENT_PROVIDER_BY_CURRENCY: '' });
@@ -218,7 +136,7 @@ test('a currency that its payment system does not take is refused at the start',
     PAYMENT_PROVIDER_BY_CURRENCY: 'EUR:yookassa',
     YOOKASSA_SHOP_ID: '1',
     YOOKASSA_SECRET_KEY: 'k',
-    YOOKASSA_RETURN_URL: returnUrl,
+    YOOKASSA_RETURN_URL: 'https://cinema.example/account',
   };
   const error = await t.throwsAsync(createApp(readConfig(env), pino({ level: 'silent' })), { instanceOf: ConfigError });
   t.deepEqual(error!.problems, ['PAYMENT_PROVIDER_BY_CURRENCY: yookassa does not take EUR']);

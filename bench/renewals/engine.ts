@@ -41,6 +41,7 @@ const provider: PaymentProvider = {
   lookUp: unused,
   lookUpRefund: unused,
   lookUpDispute: unused,
+  listDisputes: unused,
   lookUpReceipt: unused,
   listPayments: unused,
   authenticateWebhook: unused,

@@ -8,6 +8,7 @@ import { NoticeLeases } from './migrations/notice-leases.ts';
 import { ChargeAnnouncements } from './migrations/charge-announcements.ts';
 import { ContactSearch } from './migrations/contact-search.ts';
 import { CustomerNotices } from './migrations/customer-notices.ts';
+import { DisputeLooks } from './migrations/dispute-looks.ts';
 import { Disputes } from './migrations/disputes.ts';
 import { Journal } from './migrations/journal.ts';
 import { Operators } from './migrations/operators.ts';
@@ -62,6 +63,7 @@ export async function openDatabase(options: DatabaseOptions): Promise<MikroORM> 
         { name: '20261124-customer-notices', class: CustomerNotices },
         { name: '20261128-attached-money', class: AttachedMoney },
         { name: '20261128-charge-announcements', class: ChargeAnnouncements },
+        { name: '20261128-dispute-looks', class: DisputeLooks },
       ],
       snapshot: false,
       tableName: 'migration',

@@ -233,14 +233,18 @@ export interface AttemptUpdate {
   readonly settledAt: Temporal.Instant | null;
 }
 
-/** Writes attempts, set-based; each one's lease ends with it. */
+/**
+ * Writes attempts, set-based; each one's lease ends with it. What waits may have been hurried, because nobody waits for
+ * it any more, while the look-up was under way that says so: the sooner look stands.
+ */
 export async function storeAttempts(tx: EntityManager, updates: readonly AttemptUpdate[]): Promise<void> {
   if (updates.length === 0) return;
   await sql`
     update payment_attempt a set state = u.state, lease_until = clock_timestamp(),
       provider_payment_id = coalesce(u.provider_payment_id, a.provider_payment_id),
       checkout_url = coalesce(u.action_url, a.checkout_url), decline_code = u.decline_code, decline_hard = u.decline_hard, surplus = u.surplus,
-      absent_since = u.absent_since, next_check_at = u.next_check_at, settled_at = u.settled_at
+      absent_since = u.absent_since, settled_at = u.settled_at,
+      next_check_at = case when u.state = 'WAITING' then least(u.next_check_at, a.next_check_at) else u.next_check_at end
     from ${rowTable('u', updates, {
       id: ['uuid', (update) => update.id],
       state: ['text', (update) => update.state],

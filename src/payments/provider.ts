@@ -41,10 +41,12 @@ export interface PaymentProvider {
   lookUp(query: LookUpQuery | ForeignQuery): Promise<PaymentOutcome | undefined>;
   /** What became of a cardholder's dispute; undefined when the provider has none of that id. Only with `reportsDisputes`. */
   lookUpDispute(providerDisputeId: string): Promise<DisputeOutcome | undefined>;
+  /** Every dispute opened at the provider in `[from, to)`, as it is now, a page at a time. Only with `reportsDisputes`. */
+  listDisputes(query: ListQuery): Promise<DisputePage>;
   /** What became of the receipt of a payment, or of a refund; undefined when there is none. Only with `fiscalizes`. */
   lookUpReceipt(query: ReceiptQuery): Promise<ReceiptOutcome | undefined>;
   /** Every payment begun at the provider in `[from, to)`, whatever became of it, a page at a time; moves no money. */
-  listPayments(query: ListPaymentsQuery): Promise<PaymentPage>;
+  listPayments(query: ListQuery): Promise<PaymentPage>;
 
   /**
    * Checks who sent a notice, over the raw bytes and before parsing anything. Throws `WebhookRejected`.
@@ -170,7 +172,7 @@ export type RefundOutcome =
 /** What became of a dispute, as far as the provider knows. */
 export interface DisputeOutcome {
   readonly providerDisputeId: string;
-  /** The payment that is disputed, with our reference where we began it. */
+  /** The payment that is disputed, with our reference where we began it; neither where the provider names none. */
   readonly payment: LookUpQuery;
   /**
    * `no funds moved`: a question only. `withdrawn`: the bank has taken the money until it is decided. `reinstated`: it
@@ -193,7 +195,8 @@ export interface ForeignQuery {
   readonly reference?: undefined;
 }
 
-export interface ListPaymentsQuery {
+/** What is listed began in `[from, to)`. */
+export interface ListQuery {
   readonly from: Temporal.Instant;
   readonly to: Temporal.Instant;
   /** From the page before; undefined for the first page. */
@@ -204,6 +207,10 @@ export interface PaymentPage {
   readonly payments: readonly ListedPayment[];
   /** Undefined on the last page. */
   readonly nextCursor: string | undefined;
+}
+
+export interface DisputePage extends Pick<PaymentPage, 'nextCursor'> {
+  readonly disputes: readonly DisputeOutcome[];
 }
 
 /** A payment as the provider's own books have it. */

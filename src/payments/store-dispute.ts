@@ -7,6 +7,7 @@ import { newId } from '../lib/ids.ts';
 import type { AttemptRow } from './attempt-rows.ts';
 import { Dispute, type DisputeState } from './dispute.ts';
 import type { DisputeOutcome } from './provider.ts';
+import type { ProviderKey } from './providers.ts';
 
 /** An open dispute is asked for once a day; weeks pass until a bank decides. */
 const checkEveryHours = 24;
@@ -15,6 +16,14 @@ const checkEveryHours = 24;
 export function nextDisputeCheck(now: Temporal.Instant): Temporal.Instant {
   return now.add({ hours: checkEveryHours });
 }
+
+/** What the provider's words are here; undefined for a question that moved no money, which is not written down. */
+const states: Readonly<Record<DisputeOutcome['status'], DisputeState | undefined>> = {
+  'no funds moved': undefined,
+  withdrawn: 'OPEN',
+  reinstated: 'REINSTATED',
+  lost: 'LOST',
+};
 
 /** What was new about a dispute; `known` when nothing was. */
 export interface DisputeNews {
@@ -33,9 +42,7 @@ export async function storeDispute(
   outcome: DisputeOutcome,
   now: Temporal.Instant,
 ): Promise<DisputeNews> {
-  const said = ({ withdrawn: 'OPEN', reinstated: 'REINSTATED', lost: 'LOST', 'no funds moved': undefined } as const)[
-    outcome.status
-  ];
+  const said = states[outcome.status];
   const { provider, merchantAccount } = attempt;
   const { providerDisputeId } = outcome;
   const known = await tx.findOne(
@@ -43,7 +50,7 @@ export async function storeDispute(
     { provider, merchantAccount, providerDisputeId },
     { lockMode: LockMode.PESSIMISTIC_WRITE, refresh: true },
   );
-  if (said === undefined || (known && (known.state !== 'OPEN' || said === 'OPEN'))) {
+  if (said === undefined || !isNews(said, known?.state)) {
     return { state: 'known', isFirst: false };
   }
   const ends = { state: said, closedAt: said === 'OPEN' ? null : now };
@@ -69,6 +76,36 @@ export async function storeDispute(
   await appendFacts(tx, factsOf(attempt, dispute, known === null), now);
   return { state: said, isFirst: known === null };
 }
+
+/** A dispute moves only forward, and is decided once. */
+function isNews(said: DisputeState, known: DisputeState | undefined): boolean {
+  return known === undefined || (known === 'OPEN' && said !== 'OPEN');
+}
+
+/**
+ * Which of the account's disputes say something that is not written down, those apart that are known to be about no
+ * attempt of ours. A look without locks: what is old stays old.
+ */
+export async function findDisputeNews(
+  em: EntityManager,
+  { provider, merchantAccount }: ProviderKey,
+  outcomes: readonly DisputeOutcome[],
+): Promise<DisputeOutcome[]> {
+  const { rows } = await sql<{ id: string; state: DisputeState | null }>`
+    select provider_dispute_id as id, state from dispute
+    where provider = ${provider} and merchant_account = ${merchantAccount} and provider_dispute_id = any(${idsOf(outcomes)})
+    union all
+    select provider_dispute_id, null from foreign_dispute
+    where provider = ${provider} and merchant_account = ${merchantAccount} and provider_dispute_id = any(${idsOf(outcomes)})
+  `.execute(em.getKysely());
+  const known = new Map(rows.map(({ id, state }) => [id, state]));
+  return outcomes.filter(({ providerDisputeId, status }) => {
+    const [said, state] = [states[status], known.get(providerDisputeId)];
+    return said !== undefined && state !== null && isNews(said, state);
+  });
+}
+
+const idsOf = (outcomes: readonly DisputeOutcome[]) => outcomes.map(({ providerDisputeId }) => providerDisputeId);
 
 /** The bank has given the money back already: what we never sent would give it back twice. */
 async function giveUpUnsentRefunds(tx: EntityManager, attemptId: string, now: Temporal.Instant): Promise<void> {

@@ -8,12 +8,20 @@ import { isUnannounced, nextAnnouncement } from '../subscriptions/announce-charg
 import type { Delivery, DeliveryQuery } from './list-deliveries.ts';
 import type { Script } from './script-outcome.ts';
 
+export interface SandboxActivity {
+  readonly nextAt: Temporal.Instant | undefined;
+  readonly undeliveredWebhooks: number;
+  readonly callsInFlight: number;
+  /** When a payment was last disputed there; undefined for never, or where nobody tells. */
+  readonly latestDisputeAt: Temporal.Instant | undefined;
+}
+
 /** The payment system's own clock, which in the sandbox goes with ours. */
 export interface SandboxControl {
   /** Does all that became due by then, or with `timeOnly` leaves it for the next call. */
   setClock(now: Temporal.Instant, running: boolean, options?: { timeOnly: boolean }): Promise<void>;
   /** What it has left to do at its present time, and when it has something to do next. */
-  activity(): Promise<{ nextAt: Temporal.Instant | undefined; undeliveredWebhooks: number; callsInFlight: number }>;
+  activity(): Promise<SandboxActivity>;
   /** Replaces what is still to be played for a viewer; a double plays no scripts. */
   script?(userId: string, script: Script): Promise<void>;
   /** What became of its notices, newest first; a double lists none. */
@@ -65,7 +73,8 @@ export async function advanceClock(
     if (unresolved.length > 0 || reached || Date.now() >= input.untilMs) {
       return { reachedAt: now, done: reached && unresolved.length === 0, unresolved };
     }
-    const next = earliest([target, await nextInstant(em, now), (await ctx.sandbox.activity()).nextAt]);
+    const { nextAt, latestDisputeAt } = await ctx.sandbox.activity();
+    const next = earliest([target, await nextInstant(em, now, latestDisputeAt), nextAt]);
     await moveClock(ctx, next, running);
   }
   throw new Error('more stops on the way than can be');
@@ -117,7 +126,9 @@ async function unresolvedWork(ctx: SandboxContext, em: EntityManager): Promise<s
       | 'disputes'
       | 'messages',
       number
-    >
+    > & {
+      looks_from: string | null;
+    }
   >`
     with clock as (select business_now() as now)
     select
@@ -133,6 +144,8 @@ async function unresolvedWork(ctx: SandboxContext, em: EntityManager): Promise<s
       (select count(*)::int from webhook_event, clock
         where next_try_at <= now or lease_until > clock_timestamp()) as notices,
       (select count(*)::int from dispute, clock where next_check_at <= now) as disputes,
+      (select min(looked_until)::text from dispute_look, clock
+        where next_look_at <= now or lease_until > clock_timestamp()) as looks_from,
       (select count(*)::int from refund, clock
         where not exists (select from dispute d where d.attempt_id = refund.attempt_id and d.state = 'OPEN')
           and (next_try_at <= now or (next_try_at is not null and lease_until > clock_timestamp()))) as refunds,
@@ -140,7 +153,7 @@ async function unresolvedWork(ctx: SandboxContext, em: EntityManager): Promise<s
         + (select count(*)::int from customer_notice where published_at is null) as messages
   `.execute(em.getKysely());
   const row = rows[0]!;
-  const { undeliveredWebhooks, callsInFlight } = await ctx.sandbox.activity();
+  const { undeliveredWebhooks, callsInFlight, latestDisputeAt } = await ctx.sandbox.activity();
   const left: [number, string][] = [
     [row.charges, 'renewals are due'],
     [row.announcements, 'charges have to be announced'],
@@ -150,6 +163,7 @@ async function unresolvedWork(ctx: SandboxContext, em: EntityManager): Promise<s
     [row.notices, 'notices are not worked off'],
     [row.refunds, 'refunds are open'],
     [row.disputes, 'disputes have to be looked up'],
+    [findsSomething(row.looks_from, latestDisputeAt) ? 1 : 0, 'list of disputes has to be looked through'],
     [row.messages, 'messages are not published'],
     [undeliveredWebhooks, 'notices of the payment system are not delivered'],
     [callsInFlight, 'calls to the payment system are under way'],
@@ -157,7 +171,21 @@ async function unresolvedWork(ctx: SandboxContext, em: EntityManager): Promise<s
   return left.flatMap(([count, what]) => (count > 0 ? [`${count} ${what}`] : []));
 }
 
-async function nextInstant(em: EntityManager, now: Temporal.Instant): Promise<Temporal.Instant | undefined> {
+/**
+ * Whether the daily look for disputes has something to find: something was disputed since the last one. Every other look
+ * changes nothing, and would make a stop, and a wait, of every day.
+ */
+function findsSomething(looksFrom: string | null, latestDisputeAt: Temporal.Instant | undefined): boolean {
+  if (looksFrom === null || latestDisputeAt === undefined) return false;
+  return Temporal.Instant.compare(looksFrom, latestDisputeAt) <= 0;
+}
+
+/** When something has to happen next; the daily look for disputes as in `findsSomething`. */
+async function nextInstant(
+  em: EntityManager,
+  now: Temporal.Instant,
+  latestDisputeAt: Temporal.Instant | undefined,
+): Promise<Temporal.Instant | undefined> {
   const { rows } = await sql<{ next: string | null }>`
     select least(
       (select min(next_charge_at) from subscription where next_charge_at > ${now.toString()}),
@@ -167,6 +195,8 @@ async function nextInstant(em: EntityManager, now: Temporal.Instant): Promise<Te
       (select min(next_check_at) from payment_attempt where next_check_at > ${now.toString()}),
       (select min(next_try_at) from refund where next_try_at > ${now.toString()}),
       (select min(next_check_at) from dispute where next_check_at > ${now.toString()}),
+      (select min(next_look_at) from dispute_look
+        where next_look_at > ${now.toString()} and looked_until <= ${latestDisputeAt?.toString() ?? null}::timestamptz),
       (select min(next_try_at) from webhook_event where next_try_at > ${now.toString()}))::text as next
   `.execute(em.getKysely());
   const next = rows[0]!.next;

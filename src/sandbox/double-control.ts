@@ -16,6 +16,7 @@ export function createDoubleControl(activityUrl: string): SandboxControl {
         nextAt: undefined,
         undeliveredWebhooks: answer.undelivered_notices,
         callsInFlight: answer.calls_in_flight,
+        latestDisputeAt: undefined,
       };
     },
   };

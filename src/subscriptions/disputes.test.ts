@@ -5,6 +5,7 @@ import { RefundChoice } from '@cinema-billing/gen/billing/admin/v1/subscription_
 import { CancelEffective } from '@cinema-billing/gen/billing/v1/subscription_service_pb.ts';
 import { verifyLedger } from '../ledger/verify-ledger.ts';
 import { openDomain, type Domain } from '../testing/domain.ts';
+import { merchantOf } from '../testing/payment-system-merchant.ts';
 import { refused } from '../testing/refused.ts';
 import { waitUntil } from '../testing/wait-until.ts';
 import { startWorld, type World } from '../testing/world.ts';
@@ -353,3 +354,82 @@ test.serial(
     t.like(await stateOf(viewer), { status: 'ACTIVE', blocked: true });
   },
 );
+
+/** The payment system tells of nothing that happens to the viewer from now on. */
+const silence = ({ userId }: Pick<Viewer, 'userId'>) => world.paymentSystem.script(userId, { webhooks: 'lost' });
+
+test.serial('a dispute whose every notice is lost is known, and blocks the renewal, within a day; once', async (t) => {
+  const viewer = await world.subscriber();
+  await settled();
+  await silence(viewer);
+  await disputeLatest(viewer);
+  await world.advance({ days: 1 });
+  t.like(await stateOf(viewer), { status: 'ACTIVE', blocked: true, charges: false });
+  const written = [`CHARGED ${monthly}`, `DISPUTED ${monthly}`];
+  t.deepEqual(await factsOf(viewer), written);
+  const { disputes } = await api.paymentAdmin.listDisputes({ userId: viewer.userId }, support);
+  t.like(disputes, [{ state: DisputeState.OPEN, reason: 'fraudulent' }]);
+  const notices = () =>
+    world.query(`select 1 from customer_notice where user_id = $1`, [viewer.userId]).then(({ length }) => length);
+  t.is(await notices(), 1, 'the viewer is told');
+
+  for (let day = 0; day < 3; day++) await world.advance({ days: 1 });
+  t.deepEqual(await factsOf(viewer), written, 'it is listed every day, and written down once');
+  t.deepEqual(await historyOf(viewer), ['SUBSCRIBED', 'ACTIVATED', 'DISPUTE_OPENED']);
+  t.is(await notices(), 1);
+  await booksHold(t);
+});
+
+test.serial('however far time is moved at once, a lost dispute is found before the renewal', async (t) => {
+  const viewer = await world.subscriber();
+  await settled();
+  await silence(viewer);
+  const id = await disputeLatest(viewer);
+  await world.advance({ days: 40 });
+  t.is((await chargesOf(viewer)).length, 1, 'nothing was charged');
+  t.like(await stateOf(viewer), { status: 'CANCELED', cycle: 0 });
+  t.deepEqual(await historyOf(viewer), ['SUBSCRIBED', 'ACTIVATED', 'DISPUTE_OPENED', 'CANCELED DISPUTE']);
+  const [late] = await world.query(
+    `select e.occurred_at - s.created_at <= interval '1 day' as within from subscription_event e
+     join subscription s on s.id = e.subscription_id where e.subscription_id = $1 and e.kind = 'DISPUTE_OPENED'`,
+    [viewer.subscriptionId],
+  );
+  t.true(late!['within']);
+  // Decided after the end of everything, and not told either: the journal has it all the same.
+  await world.paymentSystem.closeDispute(id, 'won');
+  await world.advance({ days: 1 });
+  t.deepEqual(await factsOf(viewer), [`CHARGED ${monthly}`, `DISPUTED ${monthly}`, `REINSTATED ${monthly}`]);
+  await booksHold(t);
+});
+
+test.serial('a dispute that is opened and decided without a word is found as it ended', async (t) => {
+  const [lost, won] = [await world.subscriber(), await world.subscriber()];
+  await settled();
+  for (const viewer of [lost, won]) await silence(viewer);
+  await world.paymentSystem.closeDispute(await disputeLatest(lost), 'lost');
+  await world.paymentSystem.closeDispute(await disputeLatest(won), 'won');
+  await world.advance({ days: 1 });
+  t.like(await stateOf(lost), { status: 'CANCELED' });
+  t.deepEqual(await factsOf(lost), [`CHARGED ${monthly}`, `DISPUTED ${monthly}`]);
+  t.like(await stateOf(won), { status: 'ACTIVE', blocked: false, charges: true });
+  t.deepEqual(await factsOf(won), [`CHARGED ${monthly}`, `DISPUTED ${monthly}`, `REINSTATED ${monthly}`]);
+  await booksHold(t);
+});
+
+test.serial('a dispute of a payment that is not ours is told of once, as an error, and changes nothing', async (t) => {
+  const merchant = merchantOf(() => world.paymentSystem);
+  const userId = randomUUID();
+  await silence({ userId });
+  const { id: paymentId, page_url: pageUrl } = await merchant.openCheckout({ customer_reference: userId });
+  await world.paymentSystem.pay(pageUrl!);
+  const id = await world.paymentSystem.dispute(paymentId);
+  for (let day = 0; day < 3; day++) await world.advance({ days: 1 });
+  const told = world.service.log
+    .filter((line) => line.includes(id))
+    .map((line) => JSON.parse(line) as { level: number; msg: string });
+  t.deepEqual(
+    told.map(({ level, msg }) => [level, msg]),
+    [[50, 'dispute of a payment that is not ours']],
+  );
+  t.deepEqual(await world.query(`select 1 from dispute where provider_dispute_id = $1`, [id]), []);
+});

@@ -9,6 +9,7 @@ import { openDomain } from '../testing/domain.ts';
 import { waitUntil } from '../testing/wait-until.ts';
 import { startWorld, type World } from '../testing/world.ts';
 import { cancelSubscription } from './cancel-subscription.ts';
+import { expireChanges } from './expire-changes.ts';
 import { followAttempts } from './follow-attempts.ts';
 import { processWebhookEvents } from './process-webhook-events.ts';
 import { runTransitions } from './run-transitions.ts';
@@ -331,3 +332,40 @@ test.serial('a notice that cannot be settled for a day is set aside, where an op
   await processWebhookEvents(renewal.ctx);
   t.is(await state(), 'QUARANTINED');
 });
+
+test.serial(
+  'an upgrade that is given up while its charge is looked up is killed at once: nobody can confirm it any more',
+  async (t) => {
+    const { subscriptionId, token, userId } = await world.subscriber('4000000000003220');
+    const { subscriptions } = world.clients();
+    const asked = { requestId: randomUUID(), subscriptionId, priceId: world.prices.premium };
+    const { actionUrl } = await subscriptions.changePlan(asked, { token });
+    subscriptions.close();
+    await world.service.stop();
+    const domain = await openDomain(world);
+    t.teardown(async () => {
+      await domain.stop();
+      world.service = await world.startReplica();
+    });
+    await world.query(`update sandbox_clock set set_to = set_to + interval '1 hour'`);
+    const [[name, good]] = [...domain.ctx.providers] as [[string, PaymentProvider]];
+    const overtaken: PaymentProvider = {
+      ...good,
+      async lookUp(query) {
+        const found = await good.lookUp(query);
+        await expireChanges(domain.ctx);
+        return found;
+      },
+    };
+    await followAttempts({ ...domain.ctx, providers: new Map([[name, overtaken]]) });
+    await followAttempts(domain.ctx);
+    await world.paymentSystem.confirm(actionUrl).catch(() => undefined);
+    const charges = (await world.paymentSystem.payments()).filter(
+      (payment) => payment.customer_reference === userId && payment.kind === 'off_session',
+    );
+    t.deepEqual(
+      charges.map(({ status }) => status),
+      ['canceled'],
+    );
+  },
+);

@@ -4,6 +4,7 @@ import { inTransaction } from '../db/orm.ts';
 import { mapBounded } from '../payments/call-provider.ts';
 import { providerOf, type PaymentsContext } from '../payments/providers.ts';
 import { nextDisputeCheck } from '../payments/store-dispute.ts';
+import { findDisputes } from './find-disputes.ts';
 import { settleDispute } from './settle-dispute.ts';
 import type { SubscriptionsContext } from './subscription-rows.ts';
 
@@ -18,7 +19,8 @@ interface OpenDispute {
 }
 
 /**
- * Asks providers once a day what became of open disputes, should a notice have been lost. Gives how many were due.
+ * Asks providers once a day what became of open disputes, and which were opened, should notices have been lost. Gives
+ * how much was due.
  */
 export async function followDisputes(ctx: SubscriptionsContext & PaymentsContext): Promise<number> {
   const disputes = await inTransaction(ctx.em, async (tx) => {
@@ -40,5 +42,5 @@ export async function followDisputes(ctx: SubscriptionsContext & PaymentsContext
       ctx.log.warn({ err: error, dispute: dispute.provider_dispute_id, ...key }, 'dispute is not looked up yet');
     }
   });
-  return disputes.length;
+  return disputes.length + (await findDisputes(ctx));
 }

@@ -9,6 +9,7 @@ import { parseObject, readBody, type Answer, type Reply } from './http.ts';
 import { closeDispute, openDispute } from './disputes.ts';
 import { createOncePerKey } from './idempotency.ts';
 import type { PaymentObject, SavedMethod } from './ledger-line.ts';
+import { listDisputes } from './list-disputes.ts';
 import { listPayments } from './list-payments.ts';
 import { listWebhooks } from './list-webhooks.ts';
 import { refundPayment } from './refunds.ts';
@@ -89,6 +90,8 @@ async function withoutKey(system: System, method: string, url: URL): Promise<obj
       return {
         data: (state.refundsByReference.get(required(url, 'reference')) ?? []).map((re) => state.refunds.get(re)),
       };
+    case 'GET disputes':
+      return listDisputes(state, url.searchParams);
     case 'GET disputes/:id':
       return found(state.disputes.get(id!), `dispute: ${id}`);
     case 'GET refunds/:id':

@@ -10,11 +10,13 @@ export interface ClockView {
   readonly next_at: string | null;
   readonly undelivered_webhooks: number;
   readonly calls_in_flight: number;
+  /** When a cardholder last disputed a payment: what a merchant who lost the notice does not know. */
+  readonly latest_dispute_at: string | null;
 }
 
 /** What `GET /v1/test_clock` shows. */
 export function showClock(system: System, callsInFlight: number): ClockView {
-  const { clock } = system.books;
+  const { clock, state } = system.books;
   const nextMs = nextDueMs(system);
   return {
     now: clock.now(),
@@ -22,6 +24,7 @@ export function showClock(system: System, callsInFlight: number): ClockView {
     next_at: nextMs === undefined ? null : isoOf(nextMs),
     undelivered_webhooks: system.webhooks.undeliveredCount(),
     calls_in_flight: callsInFlight,
+    latest_dispute_at: [...state.disputes.values()].at(-1)?.created_at ?? null,
   };
 }
 

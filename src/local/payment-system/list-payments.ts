@@ -1,8 +1,5 @@
-import { ApiError } from './api-error.ts';
+import { invalid, readInstantMs, readLimit } from './list-query.ts';
 import type { State } from './payments.ts';
-
-const pageSizeMax = 500;
-const pageSizeDefault = 100;
 
 /**
  * The payments with a reference, or a page of all of them in the order in which they were begun, after one of them and
@@ -15,13 +12,10 @@ export function listPayments(state: Readonly<State>, query: URLSearchParams): ob
   const after = query.get('after') ?? '';
   const position = after === '' ? -1 : positions.get(after);
   if (position === undefined) throw invalid('after is not the id of a payment');
-  const limit = Number(query.get('limit') ?? pageSizeDefault);
-  if (!Number.isInteger(limit) || limit < 1 || limit > pageSizeMax) {
-    throw invalid(`limit is not a whole number from 1 to ${pageSizeMax}`);
-  }
+  const limit = readLimit(query);
   const firstBegunAt = (name: string, otherwise: number) => {
-    const text = query.get(name);
-    return text === null ? otherwise : firstSince(state, readInstantMs(name, text));
+    const sinceMs = readInstantMs(query, name);
+    return sinceMs === undefined ? otherwise : firstSince(state, sinceMs);
   };
   const start = Math.max(position + 1, firstBegunAt('created_from', 0));
   const until = firstBegunAt('created_before', paymentIds.length);
@@ -38,16 +32,4 @@ function firstSince({ payments, paymentIds }: Readonly<State>, sinceMs: number):
     else high = middle;
   }
   return low;
-}
-
-function readInstantMs(name: string, text: string): number {
-  try {
-    return Temporal.Instant.from(text).epochMilliseconds;
-  } catch {
-    throw invalid(`${name} is not an instant such as 2027-01-31T12:00:00Z`);
-  }
-}
-
-function invalid(message: string): ApiError {
-  return new ApiError(400, 'parameter_invalid', message);
 }

@@ -21,6 +21,15 @@ export function openDispute(store: Store, intentId: string, kind: 'dispute' | 'i
   return dispute;
 }
 
+/** An inquiry becomes a dispute: the same object, and the money is withdrawn. */
+export function escalateInquiry(store: Store, dispute: StripeObject): void {
+  if (dispute['status'] !== 'warning_needs_response') throw new Error('no open inquiry');
+  dispute['status'] = 'needs_response';
+  (dispute['balance_transactions'] as object[]).push(moved(-Number(dispute['amount'])));
+  store.tell('charge.dispute.updated', dispute);
+  store.tell('charge.dispute.funds_withdrawn', dispute);
+}
+
 /** The bank decides. */
 export function closeDispute(store: Store, dispute: StripeObject, outcome: 'won' | 'lost'): StripeObject {
   if (dispute['status'] !== 'needs_response') throw new Error('no open dispute');

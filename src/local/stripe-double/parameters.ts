@@ -6,7 +6,7 @@ export interface Tree {
 }
 
 const page = ['ending_before', 'limit', 'starting_after', 'expand[]'];
-const created = ['created[gt]', 'created[gte]', 'created[lt]', 'created[lte]'];
+const created = ['created', 'created[gt]', 'created[gte]', 'created[lt]', 'created[lte]'];
 
 /**
  * What each call takes, by the types of the official package 23.1.0 (OpenAPI v2596, API 2026-10-28.endive): every
@@ -72,6 +72,7 @@ export const documented: Record<string, ReadonlySet<string>> = {
     ...'amount charge currency customer instructions_email origin payment_intent reason'.split(' '),
     ...'refund_application_fee reverse_transfer expand[] metadata{}'.split(' '),
   ]),
+  'GET /v1/disputes': new Set([...page, ...created, 'charge', 'payment_intent']),
   'GET /v1/disputes/*': new Set(['expand[]']),
   'GET /v1/refunds': new Set([...page, ...created, 'charge', 'payment_intent']),
   'GET /v1/refunds/*': new Set(['expand[]']),

@@ -100,18 +100,35 @@ function search(store: Store, knobs: Knobs, tree: Tree, paths: readonly string[]
 function list(store: Store, object: string, url: string, tree: Tree, paths: readonly string[]): object {
   const limit = Number(textAt(tree, 'limit') ?? 10);
   if (!(limit >= 1 && limit <= 100)) throw new StripeRefusal(400, 'parameter_invalid_integer', 'limit', 'limit');
-  const created = valuesAt(tree, 'created');
   const found = [...store.objects.values()]
-    .filter((stored) => stored.object === object)
-    .filter((stored) => {
-      const isIn = stored.created >= Number(created['gte'] ?? 0) && stored.created < Number(created['lt'] ?? Infinity);
-      const intent = textAt(tree, 'payment_intent');
-      return isIn && (intent === undefined || stored['payment_intent'] === intent);
-    })
+    .filter((stored) => stored.object === object && isAskedFor(stored, tree))
     .toReversed();
-  const after = textAt(tree, 'starting_after');
-  const start = after === undefined ? 0 : found.findIndex(({ id }) => id === after) + 1;
-  if (after !== undefined && start === 0) throw missing(object, after, 400, 'starting_after');
-  const data = found.slice(start, start + limit).map((stored) => expanded(store, stored, below(paths)));
-  return { object: 'list', url, has_more: start + limit < found.length, data };
+  const place = (cursor: string) => {
+    const id = textAt(tree, cursor);
+    const index = found.findIndex((stored) => stored.id === id);
+    if (id !== undefined && index === -1) throw missing(object, id, 400, cursor);
+    return id === undefined ? undefined : index;
+  };
+  const [after, before] = [place('starting_after'), place('ending_before')];
+  if (after !== undefined && before !== undefined) {
+    throw new StripeRefusal(400, 'parameter_invalid', 'starting_after and ending_before exclude each other');
+  }
+  const start = before === undefined ? (after ?? -1) + 1 : Math.max(0, before - limit);
+  const shown = found.slice(start, before ?? start + limit);
+  const hasMore = before === undefined ? start + limit < found.length : start > 0;
+  return { object: 'list', url, has_more: hasMore, data: shown.map((one) => expanded(store, one, below(paths))) };
+}
+
+/** Whether an object is within the span of time, and belongs to what else the list was asked for. */
+function isAskedFor(stored: StripeObject, tree: Tree): boolean {
+  const { gt, gte, lt, lte } = valuesAt(tree, 'created');
+  const { created } = stored;
+  const isIn =
+    created === Number(textAt(tree, 'created') ?? created) &&
+    created > Number(gt ?? -Infinity) &&
+    created >= Number(gte ?? -Infinity) &&
+    created < Number(lt ?? Infinity) &&
+    created <= Number(lte ?? Infinity);
+  const belongs = (name: string) => [undefined, stored[name]].includes(textAt(tree, name));
+  return isIn && belongs('payment_intent') && belongs('charge');
 }

@@ -6,7 +6,7 @@ import type { DoubleSettings } from '../double/program.ts';
 import type { Step } from '../double/scripts.ts';
 import { startDouble, type DoubleHost, type DoubleSystem, type WireCall } from '../double/server.ts';
 import { booksOf, pageOf } from './books.ts';
-import { closeDispute, openDispute } from './disputes.ts';
+import { closeDispute, escalateInquiry, openDispute } from './disputes.ts';
 import { take } from './intents.ts';
 import { readParameters, textAt } from './parameters.ts';
 import { StripeRefusal } from './refusal.ts';
@@ -35,6 +35,8 @@ export interface StripeDouble extends Knobs {
   event(type: string, id: string, ageS?: number): { raw: Uint8Array; headers: Record<string, string> };
   /** What a cardholder does with a charge, by its intent; an inquiry moves no money. Gives the dispute's id. */
   dispute(intentId: string, kind?: 'dispute' | 'inquiry'): string;
+  /** What the bank makes of an inquiry that nobody answered. */
+  escalate(inquiryId: string): void;
   /** What the bank decides. */
   closeDispute(disputeId: string, outcome: 'won' | 'lost'): void;
   close(): Promise<void>;
@@ -56,6 +58,7 @@ export async function startStripeDouble(settings: Partial<DoubleSettings> = {}):
     authenticate: (actionUrl: string) => void system.act(idIn(actionUrl), 'pay', 'good'),
     event: (type: string, id: string, ageS = 0) => signedEvent(store.objects.get(id)!, type, ageS, webhookSecret),
     dispute: (intentId: string, kind: 'dispute' | 'inquiry' = 'dispute') => openDispute(store, intentId, kind).id,
+    escalate: (inquiryId: string) => escalateInquiry(store, store.objects.get(inquiryId)!),
     closeDispute: (disputeId: string, outcome: 'won' | 'lost') =>
       void closeDispute(store, store.objects.get(disputeId)!, outcome),
     close: () => server.close(),

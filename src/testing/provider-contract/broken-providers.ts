@@ -114,4 +114,20 @@ export const brokenProviders: readonly BrokenProvider[] = [
     foundBy: 'a refund gives back exactly its amount, once per key',
     breakIt: (good) => ({ ...good, refund: (request) => good.refund(freshKey(request)) }),
   },
+  {
+    mistake: 'disputes are listed whenever they were opened',
+    foundBy: 'a dispute is listed once, in the span',
+    breakIt: (good) => ({
+      ...good,
+      listDisputes: (query) => good.listDisputes({ ...query, from: Temporal.Instant.fromEpochMilliseconds(0) }),
+    }),
+  },
+  {
+    mistake: 'a list of disputes that is not answered is told as empty',
+    foundBy: 'a list of disputes that is not answered',
+    breakIt: (good) => ({
+      ...good,
+      listDisputes: (query) => good.listDisputes(query).catch(() => ({ disputes: [], nextCursor: undefined })),
+    }),
+  },
 ];

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { attemptLeaseMs } from '../../payments/attempt-rows.ts';
 import { chargeChecks } from './charge-checks.ts';
 import type { ContractCheck } from './check.ts';
+import { disputeChecks } from './dispute-checks.ts';
 import { noticeChecks } from './notice-checks.ts';
 import { pageChecks } from './page-checks.ts';
 import { refundChecks } from './refund-checks.ts';
@@ -27,5 +28,6 @@ export const providerContract: readonly ContractCheck[] = [
   ...pageChecks,
   ...chargeChecks,
   ...refundChecks,
+  ...disputeChecks,
   ...noticeChecks,
 ];

@@ -37,6 +37,7 @@ export async function startSandboxSubject(): Promise<{ subject: ContractSubject;
     },
     withOtherAmount: (answer) =>
       answer.replaceAll(/"amount_minor":"(\d+)"/g, (_, minor: string) => `"amount_minor":"${BigInt(minor) + 1n}"`),
+    dispute: ({ providerPaymentId }) => system.dispute(providerPaymentId),
     noticeOf({ providerPaymentId, reference }, ageS = 0) {
       const payment = { id: providerPaymentId, reference };
       const body = JSON.stringify({ id: `evt_${reference}`, type: 'payment.succeeded', data: { payment } });

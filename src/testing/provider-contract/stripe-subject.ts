@@ -32,6 +32,12 @@ export async function startStripeSubject(): Promise<{ subject: ContractSubject; 
     },
     withOtherAmount: (answer) =>
       answer.replaceAll(/"(amount\w*)":(\d+)/g, (_, name: string, minor: string) => `"${name}":${Number(minor) + 1}`),
+    async dispute({ reference }) {
+      const intent = double
+        .objects('payment_intent')
+        .find(({ metadata }) => (metadata as Record<string, string>)['reference'] === reference);
+      return double.dispute(intent!.id);
+    },
     noticeOf({ providerPaymentId }, ageS) {
       const type = providerPaymentId.startsWith('cs_') ? 'checkout.session.completed' : 'payment_intent.succeeded';
       return { ...double.event(type, providerPaymentId, ageS), remoteAddress: '127.0.0.1' };

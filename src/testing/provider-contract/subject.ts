@@ -22,6 +22,11 @@ export interface ContractSubject {
   bookOf(reference: string): Promise<Book>;
   /** Changes every amount in an answer of the payment system to another one. */
   withOtherAmount(answer: string): string;
+  /**
+   * A cardholder disputes the payment, and the bank takes its money back; gives the dispute's id. Where the payment
+   * system tells of disputes.
+   */
+  dispute?(payment: { providerPaymentId: string; reference: string }): Promise<string>;
   /** A notice of that payment as the payment system sends it, made `ageS` seconds ago. */
   noticeOf(payment: { providerPaymentId: string; reference: string }, ageS?: number): RawNotice;
 }

@@ -5,6 +5,8 @@ export interface SandboxActivity {
   readonly nextAt: Temporal.Instant | undefined;
   readonly undeliveredWebhooks: number;
   readonly callsInFlight: number;
+  /** When a payment was last disputed there; undefined for never. */
+  readonly latestDisputeAt: Temporal.Instant | undefined;
 }
 
 /** Reads the answer of `GET /v1/test_clock`. Throws OutcomeUnknown. */
@@ -12,13 +14,18 @@ export function readActivity(answer: unknown): SandboxActivity {
   try {
     const clock = answer as Record<string, unknown>;
     return {
-      nextAt: clock['next_at'] === null ? undefined : Temporal.Instant.from(clock['next_at'] as string),
+      nextAt: instant(clock['next_at']),
       undeliveredWebhooks: count(clock['undelivered_webhooks']),
       callsInFlight: count(clock['calls_in_flight']),
+      latestDisputeAt: instant(clock['latest_dispute_at']),
     };
   } catch (cause) {
     throw new OutcomeUnknown('the payment system answered with something that is not its clock', { cause });
   }
+}
+
+function instant(value: unknown): Temporal.Instant | undefined {
+  return value === null ? undefined : Temporal.Instant.from(value as string);
 }
 
 function count(value: unknown): number {

@@ -316,9 +316,44 @@ test('of several payments with our reference the one with the money counts, and 
   }
 });
 
+test('what is not a page of whole disputes is no list of them', async (t) => {
+  const dispute = {
+    id: 'dp_1',
+    payment: 'pay_1',
+    payment_reference: reference,
+    status: 'withdrawn',
+    amount_minor: '100',
+    currency: 'RUB',
+    reason: 'fraudulent',
+  };
+  const span = {
+    from: Temporal.Instant.from('2027-01-01T00:00:00Z'),
+    to: Temporal.Instant.from('2027-01-02T00:00:00Z'),
+  };
+  const page = { data: [dispute], has_more: false };
+  const good = await answering(t, reply(200, JSON.stringify(page)));
+  t.is((await good.provider.listDisputes(span)).disputes.length, 1);
+  for (const wrong of [
+    { data: {} },
+    { data: [null] },
+    { data: [], has_more: true },
+    { has_more: 'no' },
+    { data: [{ ...dispute, status: 'resting' }] },
+    { data: [{ ...dispute, amount_minor: '-1' }] },
+  ]) {
+    const { provider } = await answering(t, reply(200, JSON.stringify({ ...page, ...wrong })));
+    await t.throwsAsync(provider.listDisputes(span), { instanceOf: OutcomeUnknown }, JSON.stringify(wrong));
+  }
+});
+
 test('a clock that makes no sense is no answer', async (t) => {
-  const clock = { next_at: null, undelivered_webhooks: 0, calls_in_flight: 0 };
-  for (const wrong of [{ next_at: 'soon' }, { undelivered_webhooks: '0' }, { calls_in_flight: undefined }]) {
+  const clock = { next_at: null, undelivered_webhooks: 0, calls_in_flight: 0, latest_dispute_at: null };
+  for (const wrong of [
+    { next_at: 'soon' },
+    { undelivered_webhooks: '0' },
+    { calls_in_flight: undefined },
+    { latest_dispute_at: undefined },
+  ]) {
     const { provider } = await answering(t, reply(200, JSON.stringify({ ...clock, ...wrong })));
     await t.throwsAsync(provider.activity(), { instanceOf: OutcomeUnknown }, JSON.stringify(wrong));
   }

@@ -243,7 +243,8 @@ test.serial('its clock is set, and says what comes next', async (t) => {
   });
   const start = Temporal.Instant.from('2031-03-01T00:00:00Z');
   await ownProvider.setClock(start, false);
-  t.deepEqual(await ownProvider.activity(), { nextAt: undefined, undeliveredWebhooks: 0, callsInFlight: 0 });
+  const nothing = { nextAt: undefined, undeliveredWebhooks: 0, callsInFlight: 0, latestDisputeAt: undefined };
+  t.deepEqual(await ownProvider.activity(), nothing);
 
   const request = checkoutRequest();
   const { expiresAt } = await ownProvider.startCheckout(request);
@@ -285,5 +286,48 @@ test('lists what was begun in a span of time, page by page, with what became of 
   t.deepEqual(
     [...first.payments, ...second.payments].map(({ reference }) => reference),
     requests.map(({ reference }) => reference),
+  );
+});
+
+test('lists disputes in the span in which they were opened, page by page, as they are now', async (t) => {
+  const own = await startPaymentSystem({ webhookUrl: receiver.url });
+  t.teardown(() => own.stop());
+  const lister = createSandboxProvider({ baseUrl: own.url, apiKey: own.apiKey, webhookSecrets: ['a'] });
+  const from = Temporal.Instant.from('2031-05-01T00:00:00Z');
+  await own.setClock(from, false);
+  const count = 201;
+  const disputed: { id: string; reference: string }[] = [];
+  const dispute = async () => {
+    const request = checkoutRequest();
+    const { providerPaymentId, url } = await lister.startCheckout(request);
+    await own.pay(url);
+    disputed.push({ id: await own.dispute(providerPaymentId), reference: request.reference });
+  };
+  for (let number = 0; number < count; number++) await dispute();
+  await own.closeDispute(disputed[0]!.id, 'lost');
+  await own.setClock(from.add({ hours: 1 }), false);
+  t.is((await lister.activity()).latestDisputeAt?.toString(), '2031-05-01T00:00:00Z');
+  await dispute();
+  t.is((await lister.activity()).latestDisputeAt?.toString(), '2031-05-01T01:00:00Z');
+  const to = from.add({ hours: 1 });
+  const first = await lister.listDisputes({ from, to });
+  const { payment, ...rest } = first.disputes[0]!;
+  t.deepEqual(rest, {
+    providerDisputeId: disputed[0]!.id,
+    status: 'lost',
+    amount: roubles(59_900n),
+    reason: 'fraudulent',
+  });
+  t.is(payment.reference, disputed[0]!.reference);
+  t.is(first.disputes[1]!.status, 'withdrawn');
+  const second = await lister.listDisputes({ from, to, cursor: first.nextCursor });
+  t.is(second.nextCursor, undefined);
+  t.deepEqual(
+    [...first.disputes, ...second.disputes].map(({ providerDisputeId }) => providerDisputeId),
+    disputed.slice(0, count).map(({ id }) => id),
+  );
+  t.is(
+    (await lister.listDisputes({ from: to, to: to.add({ hours: 1 }) })).disputes[0]?.providerDisputeId,
+    disputed[count]!.id,
   );
 });

@@ -3,6 +3,7 @@ import {
   RequestRefused,
   type ChargeRequest,
   type CheckoutRequest,
+  type ListQuery,
   type MethodOfCustomer,
   type PaymentProvider,
 } from '../../provider.ts';
@@ -13,7 +14,7 @@ import {
   type SandboxDelivery,
   type SandboxDeliveryQuery,
 } from './sandbox-deliveries.ts';
-import { readDispute } from './sandbox-dispute.ts';
+import { readDispute, readDisputePage } from './sandbox-dispute.ts';
 import { createSandboxHttp, type SandboxHttp } from './sandbox-http.ts';
 import { readPage, readPayment, readPaymentOf } from './sandbox-payment.ts';
 import { refundCalls } from './sandbox-refund.ts';
@@ -128,15 +129,8 @@ export function createSandboxProvider(options: SandboxProviderOptions): SandboxP
       const found = await http.call('GET', `/v1/payments/${encodeURIComponent(id)}`);
       return found === undefined ? undefined : readPayment(found, { id, ...(reference && { reference }) }).outcome;
     },
-    async listPayments({ from, to, cursor }) {
-      const query = new URLSearchParams({
-        created_from: from.toString(),
-        created_before: to.toString(),
-        limit: String(pageSize),
-        ...(cursor !== undefined && { after: cursor }),
-      });
-      return readPage(await http.call('GET', `/v1/payments?${query}`));
-    },
+    listPayments: async (query) => readPage(await http.call('GET', `/v1/payments?${parametersOf(query)}`)),
+    listDisputes: async (query) => readDisputePage(await http.call('GET', `/v1/disputes?${parametersOf(query)}`)),
     authenticateWebhook(notice) {
       authenticate(notice, webhookSecrets);
       return 'signed';
@@ -167,6 +161,16 @@ async function detachMethod(
   // What it does not have, or has for another customer, is not ours to forget.
   if ((method as { customer?: unknown } | null | undefined)?.customer !== providerCustomerId) return;
   await http.call('DELETE', path);
+}
+
+/** Of a page of a list. */
+function parametersOf({ from, to, cursor }: ListQuery): URLSearchParams {
+  return new URLSearchParams({
+    created_from: from.toString(),
+    created_before: to.toString(),
+    limit: String(pageSize),
+    ...(cursor !== undefined && { after: cursor }),
+  });
 }
 
 /** What both ways to pay have in common. */

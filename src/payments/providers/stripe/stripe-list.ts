@@ -14,9 +14,7 @@ export function listPaymentsCall(stripe: Stripe): PaymentProvider['listPayments'
   return async ({ from, to, cursor = 'page:' }) => {
     const [, phase, last] = /^(page|intent):([\w-]*)$/.exec(cursor) ?? [];
     if (phase === undefined) throw new RequestRefused('a cursor that is none of ours');
-    // Stripe counts whole seconds.
-    const created = { gte: wholeSecondsUp(from), lt: wholeSecondsUp(to) };
-    const query = { created, limit: pageSize, ...(last && { starting_after: last }) };
+    const query = { created: createdWithin(from, to), limit: pageSize, ...(last && { starting_after: last }) };
     if (phase === 'page') {
       const expand = ['data.payment_intent.latest_charge'];
       const { data, has_more: hasMore } = await callStripe(() => stripe.checkout.sessions.list({ ...query, expand }));
@@ -76,6 +74,11 @@ function read(line: () => ListedPayment): ListedPayment {
   } catch (cause) {
     throw new OutcomeUnknown('Stripe lists something that is not a payment', { cause });
   }
+}
+
+/** A span as Stripe's lists take it: Stripe counts whole seconds. */
+export function createdWithin(from: Temporal.Instant, to: Temporal.Instant): { gte: number; lt: number } {
+  return { gte: wholeSecondsUp(from), lt: wholeSecondsUp(to) };
 }
 
 const wholeSecondsUp = (instant: Temporal.Instant) => Math.ceil(instant.epochMilliseconds / 1000);

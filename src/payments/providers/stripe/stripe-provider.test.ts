@@ -194,6 +194,39 @@ test.serial('a dispute is read with the money that moved: none for an inquiry, a
   t.is(ofPage?.payment.reference, page.reference, 'a first payment is found by our reference');
 });
 
+test.serial(
+  'disputes are listed page by page, each once, and one without an intent of Stripe’s is nobody’s',
+  async (t) => {
+    const { from, to } = {
+      from: Temporal.Now.instant().subtract({ hours: 1 }),
+      to: Temporal.Now.instant().add({ hours: 1 }),
+    };
+    const paid = await payOnPage(subject);
+    const ids: string[] = [];
+    for (let count = 0; count < 101; count++) ids.push(await subject.dispute!(paid));
+    // A charge as other programs make it, of another currency.
+    const foreign = ids[50]!;
+    const stored = double.objects('dispute').find(({ id }) => id === foreign)!;
+    Object.assign(stored, { payment_intent: null, currency: 'isk' });
+    const first = await provider.listDisputes({ from, to });
+    t.is(first.disputes.length, 100);
+    const second = await provider.listDisputes({ from, to, cursor: first.nextCursor });
+    t.is(second.nextCursor, undefined);
+    const all = [...first.disputes, ...second.disputes];
+    t.is(new Set(all.map(({ providerDisputeId }) => providerDisputeId)).size, all.length);
+    const listed = all.filter(({ providerDisputeId }) => ids.includes(providerDisputeId));
+    t.is(listed.length, 101);
+    t.deepEqual(listed.find(({ providerDisputeId }) => providerDisputeId === foreign)?.payment, {
+      providerPaymentId: undefined,
+      reference: '',
+    });
+    t.deepEqual(await provider.listDisputes({ from: to, to: to.add({ hours: 1 }) }), {
+      disputes: [],
+      nextCursor: undefined,
+    });
+  },
+);
+
 test.serial('an amount that Stripe would count in another unit is refused before anything is sent', async (t) => {
   const request = await chargeOf('good');
   const before = double.calls.length;

@@ -7,7 +7,7 @@ import {
   type MethodOfCustomer,
   type PaymentProvider,
 } from '../../provider.ts';
-import { lookUpDisputeCall } from './stripe-disputes.ts';
+import { listDisputesCall, lookUpDisputeCall } from './stripe-disputes.ts';
 import { callStripe, createStripeClient, findInStripe, isCardError } from './stripe-http.ts';
 import { listPaymentsCall } from './stripe-list.ts';
 import { expandIntent, expandSession, lookUpCall } from './stripe-look-up.ts';
@@ -84,6 +84,7 @@ export function createStripeProvider(options: StripeProviderOptions): PaymentPro
     ...refundCalls(stripe),
     lookUpReceipt: () => Promise.reject(new RequestRefused('Stripe issues no receipts')),
     lookUpDispute: lookUpDisputeCall(stripe),
+    listDisputes: listDisputesCall(stripe),
     lookUp: lookUpCall(stripe),
     listPayments: listPaymentsCall(stripe),
     authenticateWebhook(notice) {

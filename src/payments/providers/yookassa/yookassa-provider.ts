@@ -100,6 +100,7 @@ export function createYookassaProvider(options: YookassaProviderOptions): Paymen
     ...refundCalls(http, taxSystemCode),
     lookUpReceipt: lookUpReceiptCall(http),
     lookUpDispute: () => Promise.reject(new RequestRefused('YooKassa tells of no disputes')),
+    listDisputes: () => Promise.reject(new RequestRefused('YooKassa tells of no disputes')),
     lookUp: (query) =>
       query.providerPaymentId !== undefined && !query.providerPaymentId.startsWith('none_')
         ? lookUpId(shop, query.providerPaymentId, query.reference)
