@@ -131,6 +131,17 @@ test.serial('an erased viewer is in no table any more, and the books agree as be
   await paymentMethods.setDefaultPaymentMethod(asked, gateway);
   paymentMethods.close();
   await api.subscriptionAdmin.extendPeriod({ ...head(), subscriptionId, days: 1 }, support);
+  // What the viewer was told shows the card: a renewal to come, published, and another one that is still on its way.
+  await world.advance({ days: 27 });
+  const told = () =>
+    world.query(`select kind from customer_notice where user_id = $1 and strpos(body::text, '4242') > 0`, [userId]);
+  t.deepEqual(await told(), [{ kind: 'renewalUpcoming' }]);
+  await world.query(
+    `insert into customer_notice (event_id, user_id, subscription_id, kind, body, occurred_at, published_at)
+     select gen_random_uuid(), user_id, subscription_id, 'trialEnding', body, occurred_at, 'infinity'
+     from customer_notice where user_id = $1`,
+    [userId],
+  );
   const answers = async () => {
     const rows = await world.query(
       `select caller from idempotent_request where strpos(response, $1) > 0 or strpos(response, $2) > 0 order by 1`,
@@ -156,6 +167,7 @@ test.serial('an erased viewer is in no table any more, and the books agree as be
   });
   for (const text of personal) t.deepEqual(await tablesWith(text), [], text);
   t.deepEqual(await answers(), []);
+  t.deepEqual(await told(), []);
   const [card] = await world.query(`select brand, last4, expiry_year from payment_method where user_id = $1`, [userId]);
   t.deepEqual(card, { brand: '', last4: '0000', expiry_year: 2000 });
 

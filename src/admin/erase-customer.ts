@@ -25,8 +25,8 @@ export interface Erasure {
 }
 
 /**
- * Removes what tells who a viewer is: e-mail, cards, addresses of consents, contacts on receipts, and the payment
- * systems' notices. What happened stays, under Auth's user id, so that journal and books agree as before. Saved methods
+ * Removes what tells who a viewer is: e-mail, cards, addresses of consents, contacts on receipts, the payment systems'
+ * notices, and what the viewer was told. What happened stays, under Auth's user id, so that journal and books agree as before. Saved methods
  * are removed at the payment system, too. Throws CUSTOMER_NOT_FOUND, and CUSTOMER_IN_USE while anything is open.
  */
 export async function eraseCustomer(ctx: CallContext, input: EraseCustomerInput): Promise<Erasure> {
@@ -113,6 +113,12 @@ async function erase(tx: EntityManager, userId: string, now: Temporal.Instant): 
   await sql`
     delete from idempotent_request where caller = ${`customer:${userId}`} or strpos(response, ${userId}) > 0
       or exists (select from payment_method m where m.user_id = ${userId} and strpos(response, m.id::text) > 0)
+  `.execute(db);
+  // What was told is over, and a charge that was announced will not come: both show the card. Money that went back is
+  // still to be told, and names none.
+  await sql`
+    delete from customer_notice where user_id = ${userId}
+      and (published_at is not null or kind in ('trialEnding', 'renewalUpcoming', 'paymentMethodExpiring'))
   `.execute(db);
   const contacts = await count(sql`delete from customer_contact where user_id = ${userId}`);
   return { contacts, paymentMethods, receipts, consents, notices };
