@@ -301,7 +301,7 @@ export const words = {
   event_22: ['Another plan from the next period on', 'Другой тариф со следующего периода'],
   event_23: ['Change of plan dropped', 'Смена тарифа отменена'],
   event_24: ['Another price announced', 'Объявлена другая цена'],
-  event_25: ['Charged late: told a day ahead', 'Списание задержалось: зритель предупреждён за день'],
+  event_25: ['Charge postponed: billing was away', 'Списание отложено: биллинг не работал'],
   event_40: ['Disputed: nothing is charged until it is decided', 'Спор: до решения ничего не списывается'],
   event_41: ['Dispute lost', 'Спор проигран'],
   event_42: ['Dispute won, the money is back', 'Спор выигран, деньги вернулись'],
@@ -372,7 +372,7 @@ export const words = {
   attachGoesBack: ['{amount} goes back to whoever paid it.', '{amount} вернутся тому, кто заплатил.'],
   giveBack: ['Give the money back', 'Вернуть деньги'],
   giveBackInstead: ['Give it back instead', 'Вместо этого вернуть'],
-  attachedMoney: ['came without a call of ours', 'пришло без нашего запроса'],
+  attachedMoney: ['Money without a call of ours', 'Деньги без нашего запроса'],
   goneBack: ['{amount} went back', 'возвращено {amount}'],
 
   mrr: ['Monthly revenue', 'Доход в месяц'],

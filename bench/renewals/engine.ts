@@ -32,7 +32,13 @@ const provider: PaymentProvider = {
     minimumAmountMinor: () => 1n,
   },
   charge: ({ reference, amount }) =>
-    Promise.resolve({ kind: 'succeeded', providerPaymentId: `pay_${reference}`, amount, method: undefined }),
+    Promise.resolve({
+      kind: 'succeeded',
+      providerPaymentId: `pay_${reference}`,
+      amount,
+      refundedMinor: 0n,
+      method: undefined,
+    }),
   startCheckout: unused,
   expireCheckout: unused,
   refund: unused,

@@ -2,7 +2,7 @@ import { withClient } from '../postgres-server.ts';
 
 /** Everything is due on 15 February 2027 between 09:00 and 10:00; the clock stands two weeks later. */
 const statements = [
-  `insert into sandbox_clock (set_to, set_at, running) values ('2027-02-16T09:00:00Z', clock_timestamp(), false)`,
+  `insert into sandbox_clock (set_to, set_at, running) values ('2027-03-01T09:00:00Z', clock_timestamp(), false)`,
   `insert into plan (id, code, name, description, features, product_line, created_at)
      values (uuidv7(), 'standard', 'Standard', '', '{catalog.base,video.uhd}', 'cinema', '2027-01-01')`,
   `insert into price (id, plan_id, currency_code, amount_minor, interval_unit, interval_count, created_at)

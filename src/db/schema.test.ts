@@ -30,6 +30,7 @@ const tablesWithoutEntity = [
   'promo_code',
   'promo_redemption',
   'receipt',
+  'renewal_watch',
   'sandbox_clock',
   'trial_use',
 ];

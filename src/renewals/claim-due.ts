@@ -1,6 +1,5 @@
 import { sql } from 'kysely';
 import { businessNow } from '../db/clock.ts';
-import { lockKeys } from '../db/lock-keys.ts';
 import { inBatchTransaction, type EntityManager } from '../db/orm.ts';
 import { rowTable } from '../db/row-table.ts';
 import { failPoint } from '../lib/fail-point.ts';
@@ -22,11 +21,14 @@ import { nextPriceId, takeUpNextPrice } from '../subscriptions/plan-change.ts';
 import { lockDueSubscriptions, storeChanges, type SubscriptionsContext } from '../subscriptions/subscription-rows.ts';
 import type { SubscriptionState } from '../subscriptions/subscription.ts';
 import { findTargetPrices } from '../subscriptions/target-price.ts';
+import { watchForDue } from './watch.ts';
 
 /** How many subscriptions one claim takes: of 500 and 2,000 neither was clearly better (design/6-benchmarks.md). */
 export const claimBatchMax = 500;
 /** A row that cannot be charged is looked at again, and complained of, this much later. */
 const stuckWaitHours = 1;
+/** Of one payment, ever; the database refuses the next one, which must not fail everybody's claim. */
+const attemptsMax = 15;
 
 /** What to charge a due subscription for. */
 interface Due {
@@ -49,15 +51,11 @@ interface Due {
  */
 export async function claimDue(ctx: SubscriptionsContext & PaymentsContext): Promise<AttemptRow[]> {
   const attempts = await inBatchTransaction(ctx.em, async (tx) => {
-    const db = tx.getKysely();
-    const [space, key] = lockKeys.renewals;
-    const { rows: locks } = await sql<{ free: boolean }>`
-      select pg_try_advisory_xact_lock(${space}, ${key}) as free
-    `.execute(db);
-    if (!locks[0]!.free) return [];
     const now = await businessNow(tx);
+    const lateUntil = await watchForDue(tx, now);
+    if (lateUntil === undefined) return [];
     const dunningPast = now.subtract({ hours: dunning.endWaitsHours });
-    const states = await lockDueSubscriptions(tx, { now, dunningPast, countMax: claimBatchMax });
+    const states = await lockDueSubscriptions(tx, { now, lateUntil, dunningPast, countMax: claimBatchMax });
     if (states.length === 0) return [];
     const { current, switches } = await takeUpNextPrices(tx, states);
     const { dues, forgiven, passed, stuck } = decideDues(ctx, current, await findOwed(tx, current), now);
@@ -109,7 +107,8 @@ interface OwedRow {
 async function findOwed(tx: EntityManager, states: readonly SubscriptionState[]): Promise<Map<string, OwedRow[]>> {
   const { rows } = await sql<OwedRow>`
     select p.id, p.subscription_id, p.purpose, p.status,
-      (select coalesce(max(a.attempt_number), 0) from payment_attempt a where a.payment_id = p.id) as attempts
+      (select coalesce(max(a.attempt_number), 0) from payment_attempt a
+        where a.payment_id = p.id and a.kind <> 'attached') as attempts
     from payment p join ${rowTable('s', states, {
       id: ['uuid', ({ id }) => id],
       cycle: ['integer', ({ cycle }) => cycle],
@@ -144,17 +143,19 @@ function decideDues(
     const attemptId = newId();
     if (state.status === 'PAST_DUE') {
       const payment = owed.find(({ status }) => status === 'PENDING');
-      if (payment) decided.dues.push({ state, ...again(payment), attemptId });
+      if (payment && payment.attempts < attemptsMax) decided.dues.push({ state, ...again(payment), attemptId });
       else {
-        ctx.log.error({ subscription: state.id }, 'subscription is past due and owes nothing');
+        const why = payment ? 'was tried too often' : 'owes nothing';
+        ctx.log.error({ subscription: state.id, payment: payment?.id }, `subscription is past due and ${why}`);
         decided.stuck.push(state.id);
       }
       continue;
     }
     const { period, forgiven: missed } = periodToCharge(scheduleOf(state), state.cycle, now);
     const begun = owed.find(({ purpose }) => purpose === `cycle:${period.cycle}`);
-    if (begun && begun.status !== 'PENDING') {
-      ctx.log.error({ subscription: state.id, payment: begun.id }, 'subscription is due for what is decided already');
+    if (begun && (begun.status !== 'PENDING' || begun.attempts >= attemptsMax)) {
+      const why = begun.status === 'PENDING' ? 'was tried too often' : 'is decided already';
+      ctx.log.error({ subscription: state.id, payment: begun.id }, `subscription is due for what ${why}`);
       decided.stuck.push(state.id);
       continue;
     }

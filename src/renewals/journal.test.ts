@@ -38,6 +38,7 @@ test.serial('paid, missed, forgiven and paid again: the journal has each, and bo
     await world.advance({ days: 32 });
     await world.service.stop();
     await world.query(`update sandbox_clock set set_to = set_to + interval '70 days'`);
+    await world.query(`update renewal_watch set seen_at = seen_at - interval '70 days'`);
     world.service = await world.startReplica();
     await world.advance({ hours: 25 });
     // Taken out on 15 January; renewed on 15 February; the 70 days end on 27 April.
@@ -115,6 +116,7 @@ test.serial(
           kind: 'succeeded',
           providerPaymentId,
           amount: { currencyCode: 'RUB', amountMinor: 29_900n },
+          refundedMinor: 0n,
           method: undefined,
         },
       } as const;

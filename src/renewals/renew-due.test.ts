@@ -160,8 +160,18 @@ test.serial(
     const world = await startWorld();
     try {
       const { userId, subscriptionId } = await world.subscriber();
+      const recent = await world.subscriber();
+      await world.query(`update plan set trial_days = 30 where code = 'basic'`);
+      const trial = await world.subscriber('4000056655665556', { withTrial: true });
+      const looks = () => world.query(`select 1 from renewal_watch`);
+      await waitUntil('somebody has looked for due charges', async () => (await looks()).length === 1);
       await world.service.stop();
+      // It came due two days before the service came back, which nobody was told of either.
+      await world.query(`update subscription set next_charge_at = '2027-04-24T09:00:00Z' where id = $1`, [
+        recent.subscriptionId,
+      ]);
       await world.query(`update sandbox_clock set set_to = set_to + interval '31 days' + interval '70 days'`);
+      await world.query(`update renewal_watch set seen_at = seen_at - interval '101 days'`);
       world.service = await world.startReplica();
       const told = () =>
         world.query(
@@ -178,8 +188,22 @@ test.serial(
       await waitUntil('the notice', async () => (await told()).length === 1);
       t.deepEqual(await told(), [notice]);
       t.is((await stateOf(world, subscriptionId))['due'], '2027-04-27 09:00:00+00');
+      const others = () =>
+        world.query(
+          `select user_id, kind, coalesce(body->'renewalUpcoming', body->'trialEnding')->>'chargedAt' as at
+           from customer_notice where user_id <> $1 order by kind`,
+          [userId],
+        );
+      const tomorrow = { at: '2027-04-27T09:00:00Z' };
+      await waitUntil('the others are told', async () => (await others()).length >= 2);
+      t.deepEqual(await others(), [
+        { user_id: recent.userId, kind: 'renewalUpcoming', ...tomorrow },
+        { user_id: trial.userId, kind: 'trialEnding', ...tomorrow },
+      ]);
       await world.advance({ hours: 23.9 });
       t.is((await chargesOf(world, userId)).length, 1, 'nothing is charged before');
+      t.is((await chargesOf(world, recent.userId)).length, 1);
+      t.is((await others()).length, 2, 'each was told once');
       await world.advance({ hours: 0.2 });
       await waitUntil('the renewal', async () => (await chargesOf(world, userId)).length === 2);
       await waitUntil('the settle', async () => (await stateOf(world, subscriptionId))['open'] === null);

@@ -33,6 +33,19 @@ test('rows that cannot be charged, as many as a batch, keep nobody else from bei
      where id <> $1 and status = 'ACTIVE'`,
     [subscriptionId],
   );
+  // And one whose payment was tried as often as a payment may be: one more would fail the claim for everybody.
+  await world.query(
+    `with payment as (
+       insert into payment (id, subscription_id, user_id, purpose, amount_minor, currency_code, status, created_at)
+       select md5('tried')::uuid, id, id, 'cycle:1', 29900, 'RUB', 'PENDING', now() from subscription
+       where status = 'PAST_DUE' limit 1 returning id, subscription_id)
+     insert into payment_attempt (id, payment_id, subscription_id, attempt_number, kind, idempotency_key, provider,
+       merchant_account, payment_method_id, amount_minor, currency_code, description, state, lease_until, created_at,
+       settled_at)
+     select gen_random_uuid(), payment.id, subscription_id, i, 'charge', 'tried ' || i, 'sandbox', 'sandbox-cinema',
+       m.id, 29900, 'RUB', '', 'DECLINED', now(), now(), now()
+     from payment, (select id from payment_method limit 1) m, generate_series(1, 15) i`,
+  );
   await world.query(`update sandbox_clock set set_to = (select max(next_charge_at) from subscription)`);
   const claimed = [...(await claimDue(domain.ctx)), ...(await claimDue(domain.ctx))];
   t.deepEqual(

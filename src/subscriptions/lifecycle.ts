@@ -113,7 +113,14 @@ export function expire(state: SubscriptionState, reason: string, now: Temporal.I
 export function renew(state: SubscriptionState, period: BillingPeriod, now: Temporal.Instant): SubscriptionChange {
   const { to } = requireTransition(state, 'payment-succeeded');
   const lapsed = state.status === 'PAST_DUE' && !inGrace(state, now);
-  const anchored: SubscriptionState = lapsed ? { ...state, anchorAt: now, anchorCycle: period.cycle } : state;
+  // T27: the method was removed while the money was on its way, or other money paid. Nothing can be charged next.
+  const endsThere =
+    state.paymentMethodId === null ? { cancelAtPeriodEnd: true, canceledAt: state.canceledAt ?? now } : undefined;
+  const anchored: SubscriptionState = {
+    ...state,
+    ...endsThere,
+    ...(lapsed && { anchorAt: now, anchorCycle: period.cycle }),
+  };
   const after: SubscriptionState = {
     ...paid(anchored, lapsed ? billingPeriod(scheduleOf(anchored), period.cycle) : period),
     status: to,
@@ -139,7 +146,8 @@ export function forgive(state: SubscriptionState, span: Pick<BillingPeriod, 'sta
 
 /** Billing was away for so long that the viewer is told before anything is charged. */
 export function postponeCharge(state: SubscriptionState, until: Temporal.Instant): SubscriptionChange {
-  const after = { ...state, nextChargeAt: until };
+  // A trial has been reminded with it.
+  const after = { ...state, nextChargeAt: until, ...(state.status === 'TRIALING' && { nextTransitionAt: null }) };
   return { before: state, after, kind: 'CHARGE_POSTPONED', reason: 'BILLING_WAS_AWAY', entitlement: undefined };
 }
 

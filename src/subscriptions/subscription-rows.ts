@@ -91,47 +91,39 @@ export async function lockSubscriptionsOfAttempts(
   );
 }
 
-/** A charge that is due for longer than this is not made before its viewer was told, a day ahead (design, missed periods). */
-const lateAfterHours = 7 * 24;
-
 /**
- * Locks what is due, the longest due first, past what others have locked: at most `countMax`, nothing whose dunning
- * was over at `dunningPast`, and nothing that is late.
+ * Locks what is due and not late, the longest due first, past what others have locked: at most `countMax`, and nothing
+ * whose dunning was over at `dunningPast`.
  */
 export async function lockDueSubscriptions(
   tx: EntityManager,
-  { now, dunningPast, countMax }: { now: Temporal.Instant; dunningPast: Temporal.Instant; countMax: number },
+  due: { now: Temporal.Instant; lateUntil: Temporal.Instant; dunningPast: Temporal.Instant; countMax: number },
 ): Promise<SubscriptionState[]> {
+  const { now, lateUntil, dunningPast, countMax } = due;
   // The limit is written out: a plan for any limit might sort all that is due.
   const states = await lockSelected(
     tx,
     sql`select * from subscription
-      where next_charge_at <= ${now.toString()} and open_payment_id is null and payment_method_id is not null
-        and (dunning_ends_at is null or dunning_ends_at > ${dunningPast.toString()}) and not ${isLate(now)}
+      where next_charge_at > ${lateUntil.toString()} and next_charge_at <= ${now.toString()}
+        and open_payment_id is null and payment_method_id is not null
+        and (dunning_ends_at is null or dunning_ends_at > ${dunningPast.toString()})
       order by next_charge_at, id limit ${sql.lit(countMax)} for update skip locked`,
   );
   return [...states.values()];
 }
 
-/** Locks what is due and late, as `lockDueSubscriptions` what is not. */
+/** Locks what is late, as `lockDueSubscriptions` what is due. */
 export async function lockLateSubscriptions(
   tx: EntityManager,
-  { now, countMax }: { now: Temporal.Instant; countMax: number },
+  { lateUntil, countMax }: { lateUntil: Temporal.Instant; countMax: number },
 ): Promise<SubscriptionState[]> {
   const states = await lockSelected(
     tx,
     sql`select * from subscription
-      where next_charge_at <= ${now.toString()} and open_payment_id is null and payment_method_id is not null
-        and ${isLate(now)}
+      where next_charge_at <= ${lateUntil.toString()} and open_payment_id is null and payment_method_id is not null
       order by next_charge_at, id limit ${sql.lit(countMax)} for update skip locked`,
   );
   return [...states.values()];
-}
-
-/** Who is past due was told of the debt when it failed. */
-function isLate(now: Temporal.Instant): RawBuilder<unknown> {
-  const lateSince = now.subtract({ hours: lateAfterHours });
-  return sql`(next_charge_at < ${lateSince.toString()} and status <> 'PAST_DUE')`;
 }
 
 /** What a `select * from subscription` finds and locks, with its plan and price. */

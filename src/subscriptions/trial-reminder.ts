@@ -26,7 +26,9 @@ export async function remindOfTrials(
     tx,
     states.flatMap(({ id, userId, nextChargeAt }) => {
       const charge = charges.get(id);
-      const body = charge && ({ kind: 'trialEnding', ...charge, chargedAt: nextChargeAt! } as const);
+      // What is due already is charged, or told of by whoever postpones it.
+      const isToCome = Temporal.Instant.compare(nextChargeAt!, now) > 0;
+      const body = charge && isToCome && ({ kind: 'trialEnding', ...charge, chargedAt: nextChargeAt! } as const);
       return body ? { userId, subscriptionId: id, body } : [];
     }),
     now,

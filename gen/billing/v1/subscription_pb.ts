@@ -625,7 +625,7 @@ export const SubscriptionEventKind = {
   PRICE_CHANGE_ANNOUNCED: 24,
 
   /**
-   * Billing had been away for more than a week when a charge was due: the viewer is told, and charged a day later.
+   * A charge was due while billing was away for more than a week: the viewer is told, and charged a day later.
    *
    * @generated from enum value: SUBSCRIPTION_EVENT_KIND_CHARGE_POSTPONED = 25;
    */

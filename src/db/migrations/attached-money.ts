@@ -7,9 +7,10 @@ export class AttachedMoney extends Migration {
       alter table payment_attempt
         drop constraint payment_attempt_kind_check,
         add check (kind in ('checkout', 'charge', 'attached')),
-        -- How often we may try says nothing of what others did.
+        -- They are numbered apart: how often we may try says nothing of what others did.
         drop constraint payment_attempt_attempt_number_check,
-        add check (attempt_number >= 1 and (attempt_number <= 15 or kind = 'attached'));
+        add check (attempt_number >= 1 and (attempt_number <= 15) = (kind <> 'attached'));
+      create index webhook_event_orphan on webhook_event (provider, provider_payment_id) where state = 'ORPHAN';
     `);
   }
 }
