@@ -1,6 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import test from 'ava';
 import { WebhookEventState } from '@cinema-billing/gen/billing/admin/v1/payment_admin_service_pb.ts';
+import { reconcile } from '../ledger/reconcile.ts';
+import { openDomain } from '../testing/domain.ts';
 import { merchantOf } from '../testing/payment-system-merchant.ts';
 import type { PaymentObject } from '../testing/payment-system.ts';
 import { refused } from '../testing/refused.ts';
@@ -143,6 +145,58 @@ test.serial('orphaned money that is given back goes back once, all of it, and to
   t.is(payments[0]?.payment?.refunded?.amountMinor, 0n, 'the payment itself keeps its money');
 });
 
+test.serial(
+  'money of a viewer who has removed the card pays one period, and the subscription ends with it',
+  async (t) => {
+    const { subscriptionId, userId } = await world.subscriber(softLater);
+    await world.advance({ days: 32 });
+    const [method] = await world.query(`select id from payment_method where user_id = $1`, [userId]);
+    const removal = { ...head(), subscriptionId, paymentMethodId: String(method!['id']) };
+    await api.subscriptionAdmin.detachPaymentMethod(removal, admin);
+    const paymentId = await lastPaymentOf(subscriptionId);
+    const { event } = await orphan();
+    const { pays } = await api.paymentAdmin.attachOrphan({ ...head(), ...event, paymentId }, admin);
+    t.true(pays);
+    const [paid] = await world.query(
+      `select status, cancel_at_period_end, next_charge_at, next_transition_at = current_period_end as ends
+       from subscription where id = $1`,
+      [subscriptionId],
+    );
+    t.deepEqual(paid, { status: 'ACTIVE', cancel_at_period_end: true, next_charge_at: null, ends: true });
+    await world.advance({ days: 32 });
+    t.is((await subscriptionOf(subscriptionId))['status'], 'CANCELED');
+  },
+);
+
+test.serial(
+  'the books agree on attached money, also where it was taken before the window; a later look finds its dispute',
+  async (t) => {
+    const { subscriptionId } = await world.subscriber();
+    const { event, money } = await orphan();
+    await world.paymentSystem.dispute(money.id);
+    await world.advance({ hours: 30 });
+    const disputesOf = () =>
+      world.query(
+        `select d.state from dispute d join payment_attempt a on a.id = d.attempt_id where a.provider_payment_id = $1`,
+        [money.id],
+      );
+    t.deepEqual(await disputesOf(), [], 'it is nobody’s');
+    const paymentId = await lastPaymentOf(subscriptionId);
+    await api.paymentAdmin.attachOrphan({ ...head(), ...event, paymentId, giveBack: true }, admin);
+    await world.advance({ hours: 25 });
+    t.deepEqual(await disputesOf(), [{ state: 'OPEN' }]);
+
+    const domain = await openDomain(world);
+    const [clock] = await world.query(`select business_now()::text as now`);
+    const to = Temporal.Instant.from(String(clock!['now'])).add({ minutes: 1 });
+    const provider = domain.ctx.providers.get('sandbox')!;
+    const { list, examined } = await reconcile(domain.ctx, { provider, from: to.subtract({ hours: 26 }), to });
+    await domain.stop();
+    t.deepEqual(list, []);
+    t.is(examined.charges, 1);
+  },
+);
+
 test.serial('what is no orphan, took no money or is under way is refused, and nothing changes', async (t) => {
   const { subscriptionId } = await world.subscriber(softLater);
   const [known] = await world.query(
@@ -175,6 +229,11 @@ test.serial('what is no orphan, took no money or is under way is refused, and no
     money.id,
   ]);
   t.is(await attach({ ...event, paymentId }), 'FAILED_PRECONDITION ORPHAN_WITHOUT_MONEY');
+  const partly = await orphan();
+  const asked = { key: randomUUID(), body: { payment: partly.money.id, amount_minor: '100', reference: 'by-hand' } };
+  t.is((await merchant.call('/v1/refunds', asked)).status, 200);
+  const begun = await attach({ ...partly.event, paymentId });
+  t.is(begun, 'FAILED_PRECONDITION ORPHAN_WITHOUT_MONEY', 'it is being given back already');
   await world.query(`update webhook_event set provider_payment_id = $1 where provider_payment_id = $2`, [
     money.id,
     unpaid,
@@ -187,4 +246,17 @@ test.serial('what is no orphan, took no money or is under way is refused, and no
   );
   t.is(await refundedAt(money.id), '0');
   t.deepEqual(await factsOf(money.id), []);
+});
+
+test.serial('a repeat is answered as at first though the payment system is away', async (t) => {
+  const { subscriptionId } = await world.subscriber();
+  const { event } = await orphan({ amount_minor: '500' });
+  const call = { ...head(), ...event, paymentId: await lastPaymentOf(subscriptionId), giveBack: true };
+  const first = await api.paymentAdmin.attachOrphan(call, admin);
+  await world.paymentSystem.kill();
+  t.deepEqual(await api.paymentAdmin.attachOrphan(call, admin), first);
+  const other = api.paymentAdmin.attachOrphan({ ...call, giveBack: false }, admin);
+  t.is(await refused(t, other), 'INVALID_ARGUMENT REQUEST_ID_REUSED');
+  const fresh = api.paymentAdmin.attachOrphan({ ...call, requestId: randomUUID() }, admin);
+  t.is(await refused(t, fresh), 'UNAVAILABLE PROVIDER_UNAVAILABLE');
 });

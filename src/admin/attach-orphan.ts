@@ -3,13 +3,14 @@ import { recordAudit } from '../audit/record-audit.ts';
 import { businessNow } from '../db/clock.ts';
 import type { EntityManager } from '../db/orm.ts';
 import { onceOrRehearsed } from '../identity/once-or-rehearsed.ts';
-import { requestKey } from '../identity/once.ts';
+import { findAnswer, requestKey } from '../identity/once.ts';
 import { BillingError } from '../lib/billing-error.ts';
 import { newId } from '../lib/ids.ts';
 import type { Money } from '../lib/money.ts';
 import { callProvider } from '../payments/call-provider.ts';
 import { idempotencyKey, Payment } from '../payments/payment.ts';
 import { providerNamed, type PaymentsContext, type ProviderKey } from '../payments/providers.ts';
+import { requireContact } from '../payments/receipts.ts';
 import { WebhookEvent } from '../payments/webhook-event.ts';
 import type { OutcomeOf } from '../subscriptions/decision.ts';
 import { settleInTransaction } from '../subscriptions/settle-payment.ts';
@@ -44,15 +45,18 @@ type Orphan = ProviderKey & { readonly outcome: OutcomeOf<'succeeded'> };
  * given back, it is surplus of the payment, whatever the payment is. The notices of it are done with. How much came
  * says the provider, asked before the transaction. Throws WEBHOOK_EVENT_NOT_FOUND, WEBHOOK_EVENT_NOT_ORPHAN,
  * PROVIDER_NOT_FOUND, PROVIDER_UNAVAILABLE, ORPHAN_WITHOUT_MONEY, PAYMENT_NOT_FOUND, PAYMENT_OUTCOME_PENDING,
- * ORPHAN_PAYS_NOTHING.
+ * ORPHAN_PAYS_NOTHING, CONTACT_REQUIRED.
  */
 export async function attachOrphan(
   ctx: Context,
   input: Asked & { requestId: string; validateOnly: boolean },
 ): Promise<Attachment> {
   const { requestId, validateOnly, ...asked } = input;
-  const orphan = await askForMoney(ctx, asked);
   const key = requestKey(ctx, 'AttachOrphan', requestId, asked);
+  // The money of a repeat may have gone back by now, and the provider may be away.
+  const answer = validateOnly ? undefined : await findAnswer<Attachment>(ctx.em.fork(), key);
+  if (answer) return answer;
+  const orphan = await askForMoney(ctx, asked);
   const attached = await onceOrRehearsed(ctx, key, validateOnly, (tx) => attach(ctx, tx, asked, orphan));
   if (!validateOnly) {
     ctx.log.info({ ...asked, pays: attached.pays }, 'orphan attached');
@@ -71,6 +75,8 @@ async function askForMoney(ctx: Context, { provider: name, providerEventId }: As
   const outcome = await callProvider(async () => (await provider.lookUp({ providerPaymentId })) ?? { kind: 'dead' });
   switch (outcome.kind) {
     case 'succeeded':
+      // Somebody has begun to give it back at the provider: what is left is theirs to decide about.
+      if (outcome.refundedMinor > 0n) throw withoutMoney();
       return { provider: name, merchantAccount: provider.merchantAccount, outcome };
     case 'unknown':
     case 'not executed':
@@ -86,11 +92,13 @@ async function askForMoney(ctx: Context, { provider: name, providerEventId }: As
 async function attach(ctx: Context, tx: EntityManager, asked: Asked, orphan: Orphan): Promise<Attachment> {
   const now = await businessNow(tx);
   const { providerPaymentId, amount } = orphan.outcome;
-  await finishNotices(tx, asked, providerPaymentId, now);
+  await finishNotices(tx, asked, orphan, now);
   const found = await tx.findOne(Payment, { id: asked.paymentId });
   if (!found) throw new BillingError('not-found', 'PAYMENT_NOT_FOUND', 'no such payment');
   const subscription = (await lockSubscriptions(tx, [found.subscriptionId])).get(found.subscriptionId)!;
   const pays = !asked.giveBack && (await requireWaits(tx, asked.paymentId, subscription, amount));
+  // The refund of it needs a receipt where the law wants one.
+  await requireContact(tx, providerNamed(ctx, orphan.provider), found.userId);
   const attemptId = await writeAttempt(tx, asked.paymentId, orphan, pays, now);
   const [settled] = await settleInTransaction(ctx, tx, [{ attemptId, outcome: orphan.outcome, reason: asked.reason }]);
   const { result, changes } = settled!.decision;
@@ -112,25 +120,44 @@ async function attach(ctx: Context, tx: EntityManager, asked: Asked, orphan: Orp
   return { amount, pays, paidUntil: changes?.at(-1)?.after.currentPeriodEnd ?? null };
 }
 
-/** All that told of this money, under the rows' locks: whoever attaches it a second time finds no orphan. */
+/**
+ * All that told of this money is done with, under the rows' locks: whoever attaches it a second time finds no orphan. A
+ * dispute of it that was nobody's may be somebody's now: those of the account are looked at again.
+ */
 async function finishNotices(
   tx: EntityManager,
   { provider, providerEventId }: Asked,
-  providerPaymentId: string,
+  { merchantAccount, outcome: { providerPaymentId } }: Orphan,
   now: Temporal.Instant,
 ): Promise<void> {
-  const { rows } = await sql<{ provider_event_id: string }>`
-    update webhook_event set state = 'PROCESSED', note = 'attached by an operator', processed_at = ${now.toString()}
+  const db = tx.getKysely();
+  const { rows } = await sql<{ id: string }>`
+    select provider_event_id as id from webhook_event
     where provider = ${provider} and provider_payment_id = ${providerPaymentId} and state = 'ORPHAN'
-    returning provider_event_id
-  `.execute(tx.getKysely());
-  if (!rows.some((row) => row.provider_event_id === providerEventId)) {
+    order by provider_event_id for update
+  `.execute(db);
+  const { rows: ours } = await sql`
+    select from payment_attempt where provider = ${provider} and merchant_account = ${merchantAccount}
+      and provider_payment_id = ${providerPaymentId}
+  `.execute(db);
+  if (ours.length > 0 || !rows.some(({ id }) => id === providerEventId)) {
     throw new BillingError(
       'wrong-state',
       'WEBHOOK_EVENT_NOT_ORPHAN',
       'this notice is not about money without a payment',
     );
   }
+  await sql`
+    update webhook_event set state = 'PROCESSED', note = 'attached by an operator', processed_at = ${now.toString()}
+    where provider = ${provider} and provider_event_id = any(${rows.map(({ id }) => id)}::text[])
+  `.execute(db);
+  await sql`
+    update webhook_event set state = 'RECEIVED', next_try_at = ${now.toString()}, processed_at = null, lease_until = null
+    where provider = ${provider} and provider_dispute_id is not null and state = 'ORPHAN'
+  `.execute(db);
+  await sql`
+    delete from foreign_dispute where provider = ${provider} and merchant_account = ${merchantAccount}
+  `.execute(db);
 }
 
 /** Throws unless the subscription waits for exactly this money and nothing of it is under way; under the lock of its row. */
@@ -163,6 +190,9 @@ async function requireWaits(
   );
 }
 
+/** Attempts of ours are numbered below: at most 15 (a check of the database). */
+const attachedFrom = 101;
+
 /**
  * The attempt that explains the money. One that pays is awaited, as after a claim; one that goes back is over before
  * its money is heard of, which makes the money surplus (T5).
@@ -176,7 +206,7 @@ async function writeAttempt(
 ): Promise<string> {
   const id = newId();
   const { rows } = await sql<{ number: number }>`
-    select coalesce(max(attempt_number), 0) + 1 as number from payment_attempt where payment_id = ${paymentId}
+    select greatest(max(attempt_number) + 1, ${attachedFrom}) as number from payment_attempt where payment_id = ${paymentId}
   `.execute(tx.getKysely());
   const number = rows[0]!.number;
   await sql`
@@ -184,10 +214,11 @@ async function writeAttempt(
       merchant_account, amount_minor, currency_code, description, state, provider_payment_id, lease_until, next_check_at,
       created_at, settled_at)
     select ${id}, p.id, p.subscription_id, ${number}, 'attached', ${idempotencyKey(paymentId, number)}, ${provider},
-      ${merchantAccount}, ${amount.amountMinor}, ${amount.currencyCode}, '', ${pays ? 'UNKNOWN' : 'DEAD'},
+      ${merchantAccount}, ${amount.amountMinor}, ${amount.currencyCode}, plan.name, ${pays ? 'UNKNOWN' : 'DEAD'},
       ${providerPaymentId}, clock_timestamp(), ${pays ? now.toString() : null}, ${now.toString()},
       ${pays ? null : now.toString()}
-    from payment p where p.id = ${paymentId}
+    from payment p join subscription s on s.id = p.subscription_id join plan on plan.id = s.plan_id
+    where p.id = ${paymentId}
   `.execute(tx.getKysely());
   if (pays) {
     await sql`

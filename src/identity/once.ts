@@ -43,9 +43,7 @@ export async function beginRequest<R>(tx: EntityManager, key: RequestKey): Promi
     where caller = ${key.caller} and method = ${key.method} and request_id = ${key.requestId} for update
   `.execute(db);
   const row = rows[0]!;
-  if (row.request_hash !== key.hash) {
-    throw new BillingError('invalid', 'REQUEST_ID_REUSED', 'this request_id was used for another request');
-  }
+  if (row.request_hash !== key.hash) throw reused();
   if (row.response !== null) return { seen: true, answer: decodeJson(row.response) as R };
   if (row.leased) {
     throw new BillingError('conflict', 'REQUEST_IN_PROGRESS', 'the first call with this request_id is under way', {
@@ -57,6 +55,20 @@ export async function beginRequest<R>(tx: EntityManager, key: RequestKey): Promi
     where caller = ${key.caller} and method = ${key.method} and request_id = ${key.requestId}
   `.execute(db);
   return { seen: true };
+}
+
+/**
+ * The answer that a repeat gets, for whoever would ask somebody else first; undefined where there is none yet. Throws
+ * REQUEST_ID_REUSED for the same id with another body.
+ */
+export async function findAnswer<R>(em: EntityManager, key: RequestKey): Promise<R | undefined> {
+  const { rows } = await sql<{ request_hash: string; response: string | null }>`
+    select request_hash, response from idempotent_request
+    where caller = ${key.caller} and method = ${key.method} and request_id = ${key.requestId}
+  `.execute(em.getKysely());
+  const row = rows[0];
+  if (row && row.request_hash !== key.hash) throw reused();
+  return row && row.response !== null ? (decodeJson(row.response) as R) : undefined;
 }
 
 /** Stores the answer that every repeat gets, byte for byte. */
@@ -86,4 +98,8 @@ export async function once<R>(ctx: CallContext, key: RequestKey, work: (tx: Enti
     await answerRequest(tx, key, answer);
     return answer;
   });
+}
+
+function reused(): BillingError {
+  return new BillingError('invalid', 'REQUEST_ID_REUSED', 'this request_id was used for another request');
 }

@@ -13,8 +13,9 @@ export interface ProviderBooks {
   }): Promise<{ readonly payments: readonly ProviderPayment[]; readonly nextCursor: string | undefined }>;
   /** One payment; undefined when there is none. */
   lookUp(query: {
-    readonly providerPaymentId?: string;
-    readonly reference: string;
+    readonly providerPaymentId: string;
+    /** Ours, where we began it. */
+    readonly reference?: string;
   }): Promise<{ readonly kind: string; readonly amount?: Money } | undefined>;
 }
 

@@ -149,6 +149,7 @@ async function lookAgain(
 
 interface ChargeRow {
   attempt_id: string;
+  attached: boolean | null;
   provider_payment_id: string;
   amount_minor: string;
   currency_code: string;
@@ -171,14 +172,17 @@ async function compareOurs(
   `;
   const { rows: counts } = await sql<{ charges: string }>`select count(*) as charges ${ours}`.execute(db);
   const { rows } = await sql<ChargeRow>`
-    select distinct f.attempt_id, f.provider_payment_id, f.amount_minor, f.currency_code ${ours}
+    select distinct f.attempt_id, a.kind = 'attached' as attached, f.provider_payment_id, f.amount_minor,
+      f.currency_code ${ours}
       and not exists (select from seen_payment s where s.provider_payment_id = f.provider_payment_id)
     order by f.attempt_id limit ${findingsMax}
   `.execute(db);
   for (const row of rows) {
     const { attempt_id: reference, provider_payment_id: providerPaymentId } = row;
+    // Money that came without a call of ours is there under another reference, or under none.
+    const query = row.attached ? { providerPaymentId } : { providerPaymentId, reference };
     const amount = { currencyCode: row.currency_code, amountMinor: BigInt(row.amount_minor) };
-    const found = await askAgain(() => provider.lookUp({ providerPaymentId, reference }));
+    const found = await askAgain(() => provider.lookUp(query));
     const of = `charge of attempt ${reference}, ${formatMoney(amount)}`;
     if (found?.kind !== 'succeeded' || !found.amount) {
       const says = found ? `says ${found.kind}` : 'does not have it';

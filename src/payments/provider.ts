@@ -232,6 +232,8 @@ export type PaymentOutcome =
       readonly providerPaymentId: string;
       /** What was really taken; the settle compares it with what was owed. */
       readonly amount: Money;
+      /** Of it; what has gone back so far. */
+      readonly refundedMinor: bigint;
       readonly method: SavedMethod | undefined;
     }
   /** The page of a set-up was finished: the method may be charged, and no money was taken. */

@@ -286,6 +286,7 @@ test.serial('an end waits a day for an open charge; money that comes later is su
     kind: 'succeeded',
     providerPaymentId: `pay_${randomUUID()}`,
     amount: { currencyCode: 'RUB', amountMinor: 29_900n },
+    refundedMinor: 0n,
     method: undefined,
   } as const;
   t.deepEqual(await settlePayments(renewal.ctx, [{ attemptId: attempt!['id'] as string, outcome }]), ['surplus']);
@@ -303,6 +304,7 @@ test.serial('a parked charge keeps no subscription from its end', async (t) => {
     kind: 'succeeded',
     providerPaymentId: `pay_${randomUUID()}`,
     amount: { currencyCode: 'RUB', amountMinor: 29_901n },
+    refundedMinor: 0n,
     method: undefined,
   } as const;
   t.deepEqual(await settlePayments(renewal.ctx, [{ attemptId: attempt!['id'] as string, outcome }]), ['mismatch']);

@@ -90,6 +90,7 @@ test.serial(
       kind: 'succeeded',
       providerPaymentId: 'pay_late',
       amount: { currencyCode: 'RUB', amountMinor: 29_900n },
+      refundedMinor: 0n,
       method: undefined,
     } as const;
     t.deepEqual(await settlePayments(domain.ctx, [{ attemptId, outcome: success }]), ['surplus']);
@@ -114,7 +115,13 @@ test.serial('another amount than was owed is not believed: the attempt is parked
     { currencyCode: 'RUB', amountMinor: 29_901n },
     { currencyCode: 'USD', amountMinor: 29_900n },
   ]) {
-    const outcome = { kind: 'succeeded', providerPaymentId: 'pay_odd', amount, method: undefined } as const;
+    const outcome = {
+      kind: 'succeeded',
+      providerPaymentId: 'pay_odd',
+      amount,
+      refundedMinor: 0n,
+      method: undefined,
+    } as const;
     t.deepEqual(await settlePayments(domain.ctx, [{ attemptId, outcome }]), ['mismatch']);
   }
   t.is(await attemptState(attemptId), 'PARKED');
@@ -132,7 +139,13 @@ test.serial('another amount that comes after we gave up is in the books, and all
     [attemptId],
   );
   const amount = { currencyCode: 'RUB', amountMinor: 31_000n };
-  const outcome = { kind: 'succeeded', providerPaymentId: 'pay_other_amount', amount, method: undefined } as const;
+  const outcome = {
+    kind: 'succeeded',
+    providerPaymentId: 'pay_other_amount',
+    amount,
+    refundedMinor: 0n,
+    method: undefined,
+  } as const;
   t.deepEqual(await settlePayments(domain.ctx, [{ attemptId, outcome }]), ['surplus']);
   t.deepEqual(await settlePayments(domain.ctx, [{ attemptId, outcome }]), ['already settled']);
   t.deepEqual(await world.query(`select amount_minor, reason from refund where attempt_id = $1`, [attemptId]), [
@@ -158,6 +171,7 @@ test.serial('money that the provider took twice for one attempt goes back once',
         kind: 'succeeded',
         providerPaymentId,
         amount: { currencyCode: 'RUB', amountMinor },
+        refundedMinor: 0n,
         method: undefined,
       },
     }) as const;

@@ -149,10 +149,9 @@ function AttemptLine({ attempt }: { readonly attempt: PaymentAttempt }) {
   return (
     <Stack gap={2} py="sm" className="line">
       <Group gap="sm">
-        <Text fw={600}>{t('attempt', { n: attempt.attemptNumber })}</Text>
+        <Text fw={600}>{attempt.attached ? t('attachedMoney') : t('attempt', { n: attempt.attemptNumber })}</Text>
         <AttemptTag state={attempt.state} />
         {attempt.declineCode !== '' && <Tag tone="calm">{attempt.declineCode}</Tag>}
-        {attempt.attached && <Tag tone="calm">{t('attachedMoney')}</Tag>}
       </Group>
       <Text size="sm" c="dimmed">
         {date(attempt.createdAt)} · {attempt.provider} {attempt.methodLabel}

@@ -46,9 +46,9 @@ export function expanded(store: Store, object: StripeObject, paths: readonly str
     const [head, ...rest] = path.split('.');
     const reference = shown[head!];
     if (reference === undefined) throw new Error(`cannot expand ${path}`);
-    const id = typeof reference === 'string' ? reference : (reference as { id?: string } | null)?.id;
-    const target = id === undefined ? undefined : store.objects.get(id);
-    if (target !== undefined) shown[head!] = expanded(store, target, rest.length === 0 ? [] : [rest.join('.')]);
+    // What another path has expanded already is gone on with.
+    const target = typeof reference === 'string' ? store.objects.get(reference) : (reference as StripeObject | null);
+    if (target) shown[head!] = expanded(store, target, rest.length === 0 ? [] : [rest.join('.')]);
   }
   return shown;
 }

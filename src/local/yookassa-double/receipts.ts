@@ -55,6 +55,7 @@ function itemKopecks(value: unknown): bigint {
   const { description, quantity, amount, vat_code: vat, payment_subject: subject, payment_mode: mode } = item;
   const isGood =
     typeof description === 'string' &&
+    description.trim() !== '' &&
     description.length <= 128 &&
     typeof quantity === 'number' &&
     Number.isInteger(vat) &&

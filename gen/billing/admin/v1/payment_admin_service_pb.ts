@@ -99,7 +99,7 @@ export type PaymentAttempt = Message<"billing.admin.v1.PaymentAttempt"> & {
   id: string;
 
   /**
-   * From 1.
+   * From 1; of attached money from 101.
    *
    * @generated from field: int32 attempt_number = 2;
    */
@@ -1658,7 +1658,7 @@ export const PaymentAdminService: GenService<{
    * Says which payment of ours money belongs to that came without one, and that an orphaned notice told of: it pays a
    * renewal that waits for exactly that amount, or goes back, once. The payment system is asked first; a preview asks
    * it, too. Reasons: WEBHOOK_EVENT_NOT_FOUND, WEBHOOK_EVENT_NOT_ORPHAN, PROVIDER_NOT_FOUND, PROVIDER_UNAVAILABLE,
-   * ORPHAN_WITHOUT_MONEY, PAYMENT_NOT_FOUND, PAYMENT_OUTCOME_PENDING, ORPHAN_PAYS_NOTHING.
+   * ORPHAN_WITHOUT_MONEY, PAYMENT_NOT_FOUND, PAYMENT_OUTCOME_PENDING, ORPHAN_PAYS_NOTHING, CONTACT_REQUIRED.
    *
    * @generated from rpc billing.admin.v1.PaymentAdminService.AttachOrphan
    */

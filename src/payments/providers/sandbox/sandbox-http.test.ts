@@ -90,6 +90,7 @@ test('reads a good answer', async (t) => {
     kind: 'succeeded',
     providerPaymentId: 'pay_1',
     amount: { currencyCode: 'RUB', amountMinor: 59_900n },
+    refundedMinor: 0n,
     method: {
       providerCustomerId: 'cus_1',
       providerMethodId: 'pm_1',

@@ -81,9 +81,13 @@ function readListed(value: unknown): ListedPayment {
       currencyCode: text(payment, 'currency', currencyForm),
       amountMinor: BigInt(text(payment, 'amount_minor', listedAmountForm)),
     },
-    refundedMinor: BigInt(text(payment, 'refunded_minor', listedAmountForm)),
+    refundedMinor: refundedOf(payment),
     createdAt: Temporal.Instant.from(text(payment, 'created_at', idForm)),
   };
+}
+
+function refundedOf(payment: Fields): bigint {
+  return BigInt(text(payment, 'refunded_minor', listedAmountForm));
 }
 
 function outcomeOf(payment: Fields): SandboxPayment['outcome'] {
@@ -113,7 +117,13 @@ function outcomeOf(payment: Fields): SandboxPayment['outcome'] {
     }
     case 'checkout succeeded':
     case 'off_session succeeded':
-      return { kind: 'succeeded', providerPaymentId, amount, method: methodOf(payment) };
+      return {
+        kind: 'succeeded',
+        providerPaymentId,
+        amount,
+        refundedMinor: refundedOf(payment),
+        method: methodOf(payment),
+      };
     case 'setup succeeded': {
       const method = methodOf(payment);
       if (method === undefined) throw new Error('a set-up that saved nothing');

@@ -64,6 +64,7 @@ test('reads a good answer', async (t) => {
     kind: 'succeeded',
     providerPaymentId: 'pi_1',
     amount: { currencyCode: 'EUR', amountMinor: 999n },
+    refundedMinor: 0n,
     method: {
       providerCustomerId: 'cus_1',
       providerMethodId: 'pm_1',

@@ -1,10 +1,9 @@
 import type { Stripe } from 'stripe';
 import { OutcomeUnknown, RequestRefused, type ListedPayment, type PaymentProvider } from '../../provider.ts';
 import { callStripe } from './stripe-http.ts';
-import { moneyOf } from './stripe-payment.ts';
+import { moneyOf, refundedOf } from './stripe-payment.ts';
 
 const pageSize = 100;
-const nothingBack = 0n;
 
 /**
  * Every payment begun in a span of time. Stripe keeps pages and intents apart: first the pages, each with the money of
@@ -59,13 +58,6 @@ function statusOf(status: Stripe.PaymentIntent.Status): ListedPayment['status'] 
   if (status === 'succeeded') return 'succeeded';
   if (status === 'canceled') return 'dead';
   return status === 'requires_payment_method' ? 'declined' : 'waiting';
-}
-
-function refundedOf(intent: Stripe.PaymentIntent | null): bigint {
-  const charge = intent?.latest_charge;
-  if (charge === undefined || charge === null) return nothingBack;
-  if (typeof charge === 'string') throw new Error('a charge that is not expanded');
-  return moneyOf(charge.amount_refunded, charge.currency).amountMinor;
 }
 
 function read(line: () => ListedPayment): ListedPayment {

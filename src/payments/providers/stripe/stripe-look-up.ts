@@ -3,8 +3,12 @@ import { OutcomeUnknown, RequestRefused, type PaymentProvider } from '../../prov
 import { callStripe, findInStripe } from './stripe-http.ts';
 import { readIntent, readSession, type Expected, type KnownOutcome } from './stripe-payment.ts';
 
-export const expandIntent = ['payment_method'];
-export const expandSession = ['payment_intent.payment_method', 'setup_intent.payment_method'];
+export const expandIntent = ['payment_method', 'latest_charge'];
+export const expandSession = [
+  'payment_intent.payment_method',
+  'payment_intent.latest_charge',
+  'setup_intent.payment_method',
+];
 const pageSize = 100;
 const searchResultsMax = 100;
 /** Stripe closes a page after a day; an hour for clocks that differ. */
@@ -44,7 +48,11 @@ async function searchIntents(stripe: Stripe, reference: string): Promise<KnownOu
   if (!/^[\w-]{1,128}$/.test(reference)) throw new RequestRefused('a reference that cannot be searched for');
   const query = `metadata["reference"]:"${reference}"`;
   const { data, has_more: hasMore } = await callStripe(() =>
-    stripe.paymentIntents.search({ query, limit: searchResultsMax, expand: ['data.payment_method'] }),
+    stripe.paymentIntents.search({
+      query,
+      limit: searchResultsMax,
+      expand: expandIntent.map((path) => `data.${path}`),
+    }),
   );
   if (hasMore) throw new OutcomeUnknown('too many payments with one reference');
   const found = await Promise.all(

@@ -99,6 +99,7 @@ function intentOutcome(intent: Stripe.PaymentIntent): KnownOutcome {
         kind: 'succeeded',
         providerPaymentId,
         amount: moneyOf(intent.amount_received, intent.currency),
+        refundedMinor: refundedOf(intent),
         method: methodOf(intent.payment_method, intent.customer),
       };
     case 'requires_action': {
@@ -114,6 +115,14 @@ function intentOutcome(intent: Stripe.PaymentIntent): KnownOutcome {
     default:
       throw new Error('not a status of a payment that is taken at once');
   }
+}
+
+/** What has gone back of the intent's money, its charge expanded. Throws where it is not. */
+export function refundedOf(intent: Stripe.PaymentIntent | null): bigint {
+  const charge = intent?.latest_charge ?? null;
+  if (charge === null) return 0n;
+  if (typeof charge === 'string') throw new Error('a charge that is not expanded');
+  return moneyOf(charge.amount_refunded, charge.currency).amountMinor;
 }
 
 function declineOf(error: Stripe.PaymentIntent.LastPaymentError | null): { declineCode: string; hard: boolean } {

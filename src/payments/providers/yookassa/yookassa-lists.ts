@@ -1,6 +1,6 @@
 import { OutcomeUnknown, type ListedPayment, type PaymentPage } from '../../provider.ts';
 import type { YookassaHttp } from './yookassa-http.ts';
-import { fieldsOf, moneyOf, type Fields } from './yookassa-payment.ts';
+import { fieldsOf, moneyOf, refundedOf, type Fields } from './yookassa-payment.ts';
 
 const pageSize = 100;
 
@@ -43,7 +43,7 @@ const statuses: Record<string, ListedPayment['status']> = {
 
 function lineOf(payment: Fields): ListedPayment {
   try {
-    const { id, status, metadata, amount, refunded_amount: refunded, created_at: createdAt } = payment;
+    const { id, status, metadata, amount, created_at: createdAt } = payment;
     const known = statuses[String(status)];
     if (typeof id !== 'string' || known === undefined) throw new Error('not a payment');
     return {
@@ -51,7 +51,7 @@ function lineOf(payment: Fields): ListedPayment {
       reference: String((metadata === undefined ? {} : fieldsOf(metadata))['reference'] ?? ''),
       status: known,
       amount: moneyOf(amount),
-      refundedMinor: refunded === undefined ? 0n : moneyOf(refunded).amountMinor,
+      refundedMinor: refundedOf(payment),
       createdAt: Temporal.Instant.from(String(createdAt)),
     };
   } catch (cause) {

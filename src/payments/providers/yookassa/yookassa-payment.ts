@@ -53,7 +53,8 @@ export function readPayment(
     }
     if (status === 'succeeded') {
       const method = methodOf(payment['payment_method'], customerOf(payment), expected.shopId);
-      return { kind: 'succeeded', providerPaymentId, amount: moneyOf(payment['amount']), method };
+      const amount = moneyOf(payment['amount']);
+      return { kind: 'succeeded', providerPaymentId, amount, refundedMinor: refundedOf(payment), method };
     }
     if (status !== 'canceled') throw new Error('not a status of a payment that is taken at once');
     const declineCode = text(fieldsOf(payment['cancellation_details'])['reason'], /^[a-z0-9_]{1,64}$/);
@@ -62,6 +63,11 @@ export function readPayment(
   } catch (cause) {
     throw new OutcomeUnknown('YooKassa answered with something that is not the payment', { cause });
   }
+}
+
+/** What has gone back of a payment; it is not said of where nothing has. Throws where it is no amount. */
+export function refundedOf({ refunded_amount: refunded }: Fields): bigint {
+  return refunded === undefined ? 0n : moneyOf(refunded).amountMinor;
 }
 
 /** Reads a method that is being saved without a payment. It has no reference of ours. Throws OutcomeUnknown. */
