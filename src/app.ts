@@ -29,7 +29,6 @@ import { createRelay, type Relay } from './outbox/relay.ts';
 import { createSandboxProvider } from './payments/providers/sandbox/sandbox-provider.ts';
 import { detachMethods } from './payments/detach-methods.ts';
 import type { PaymentProvider } from './payments/provider.ts';
-import { createStripeProvider } from './payments/providers/stripe/stripe-provider.ts';
 import { createYookassaProvider } from './payments/providers/yookassa/yookassa-provider.ts';
 import { followReceipts } from './payments/follow-receipts.ts';
 import { findUnconfigured } from './payments/find-unconfigured.ts';
@@ -86,7 +85,7 @@ const drainMs = 8_000;
  * had, and ConfigError when a currency is given to a payment system that does not take it.
  */
 export async function createApp(config: Config, log: Logger): Promise<App> {
-  const { providers, sandbox } = openPaymentSystems(config);
+  const { providers, sandbox } = await openPaymentSystems(config);
   const tokenKeys = await openTokenKeys(config, log);
   const orm = await openDatabase({ url: config.databaseUrl, entities });
   const relay = config.roles.has('relay')
@@ -164,12 +163,17 @@ export async function createApp(config: Config, log: Logger): Promise<App> {
 }
 
 /** The payment systems of the configuration. Only the sandbox, which stands alone, and doubles have a clock to move. */
-function openPaymentSystems(config: Config): { providers: PaymentProviders; sandbox: SandboxControl | undefined } {
+async function openPaymentSystems(
+  config: Config,
+): Promise<{ providers: PaymentProviders; sandbox: SandboxControl | undefined }> {
   let sandbox: SandboxControl | undefined;
-  const open = (payment: PaymentConfig): PaymentProvider => {
+  const open = async (payment: PaymentConfig): Promise<PaymentProvider> => {
     switch (payment.provider) {
-      case 'stripe':
+      case 'stripe': {
+        // Stripe's client is a fifth of what a start has to load.
+        const { createStripeProvider } = await import('./payments/providers/stripe/stripe-provider.ts');
         return createStripeProvider(payment);
+      }
       case 'yookassa':
         return createYookassaProvider(payment);
       case 'sandbox': {
@@ -180,9 +184,8 @@ function openPaymentSystems(config: Config): { providers: PaymentProviders; sand
     }
   };
   if (config.sandboxActivityUrl !== undefined) sandbox = createDoubleControl(config.sandboxActivityUrl);
-  const providers: PaymentProviders = new Map<string, PaymentProvider>(
-    config.payments.map((payment) => [payment.provider, open(payment)]),
-  );
+  const providers = new Map<string, PaymentProvider>();
+  for (const payment of config.payments) providers.set(payment.provider, await open(payment));
   const problems = [...config.providerOfCurrency]
     .filter(([currency, name]) => !providers.get(name)?.capabilities.takesCurrency(currency))
     .map(([currency, name]) => `PAYMENT_PROVIDER_BY_CURRENCY: ${name} does not take ${currency}`);

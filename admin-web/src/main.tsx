@@ -8,6 +8,7 @@ import './styles.css';
 import { queries, sessionEnded, transport } from './api.ts';
 import { App } from './app.tsx';
 import { beginSignIn, finishSignIn, hasSignedOut, type PanelConfig, type Session } from './auth.ts';
+import { loadPage } from './routes.ts';
 import { SettingsProvider } from './settings.tsx';
 import { SignIn } from './sign-in.tsx';
 
@@ -64,6 +65,7 @@ let failure: unknown;
 try {
   session = await finishSignIn(config);
   if (session === undefined && !hasSignedOut()) await beginSignIn(config, false);
+  if (session !== undefined) await loadPage(location.pathname.replace(/^\/admin(?=\/)/, ''));
 } catch (error) {
   failure = error;
 }

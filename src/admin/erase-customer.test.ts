@@ -6,6 +6,7 @@ import { RefundChoice } from '@cinema-billing/gen/billing/admin/v1/subscription_
 import { PaymentMethodService } from '@cinema-billing/gen/billing/v1/payment_method_service_pb.ts';
 import { CancelEffective } from '@cinema-billing/gen/billing/v1/subscription_service_pb.ts';
 import { grpcClient } from '../cli/grpc-client.ts';
+import { bareEnv } from '../testing/bare-env.ts';
 import { refused } from '../testing/refused.ts';
 import { waitUntil } from '../testing/wait-until.ts';
 import { startWorld, type World } from '../testing/world.ts';
@@ -78,7 +79,7 @@ async function tablesWith(text: string): Promise<string[]> {
 }
 
 function billing(command: string): Promise<{ code: number; stdout: string }> {
-  const env = {
+  const env = bareEnv({
     BILLING_DATABASE_URL: world.databaseUrl,
     BILLING_NATS_URL: world.nats.url,
     BILLING_AUTH_PUBLIC_KEY: world.auth.publicKeyPem,
@@ -89,7 +90,7 @@ function billing(command: string): Promise<{ code: number; stdout: string }> {
     SANDBOX_PAYMENT_URL: world.paymentSystem.url,
     SANDBOX_PAYMENT_API_KEY: world.paymentSystem.apiKey,
     SANDBOX_PAYMENT_WEBHOOK_SECRET: world.paymentSystem.webhookSecret,
-  };
+  });
   return new Promise((resolve) => {
     const child = execFile(process.execPath, [program, command], { env }, (_error, stdout, stderr) =>
       resolve({ code: child.exitCode ?? -1, stdout: stdout + stderr }),

@@ -3,6 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
+import { bareEnv } from '../testing/bare-env.ts';
 import { forge } from '../testing/ledger.ts';
 import { startWorld, type World } from '../testing/world.ts';
 
@@ -36,7 +37,7 @@ test.after.always(async () => {
 
 function run(args: string[], env: Record<string, string> = { BILLING_DATA_DIR: dataDir }) {
   return new Promise<{ code: number; stdout: string; stderr: string }>((resolve) => {
-    const child = execFile(process.execPath, [program, ...args], { env }, (_error, stdout, stderr) =>
+    const child = execFile(process.execPath, [program, ...args], { env: bareEnv(env) }, (_error, stdout, stderr) =>
       resolve({ code: child.exitCode ?? -1, stdout, stderr }),
     );
   });

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import test from 'ava';
+import { bareEnv } from '../testing/bare-env.ts';
 import { startLocalSystem } from '../testing/local-system.ts';
 
 const isFull = process.env['BILLING_TEST_TIER'] === 'full';
@@ -16,7 +17,7 @@ for (const provider of providers) {
       const system = await startLocalSystem({ PAYMENT_PROVIDER: provider });
       try {
         const child = spawn(process.execPath, [join(import.meta.dirname, 'demo.ts')], {
-          env: { BILLING_DATA_DIR: system.dataDir },
+          env: bareEnv({ BILLING_DATA_DIR: system.dataDir }),
           stdio: ['ignore', 'pipe', 'pipe'],
         });
         const [out, err] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'exit')]);

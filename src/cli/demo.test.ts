@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import test from 'ava';
+import { bareEnv } from '../testing/bare-env.ts';
 import { startWorld, type World } from '../testing/world.ts';
 
 /** Runs `npm run demo` against a world, as a person would: it finds the system by its data folder. */
@@ -19,7 +20,7 @@ async function runDemo(world: World): Promise<{ exitCode: number | null; output:
     };
     writeFileSync(join(dataDir, 'running.json'), JSON.stringify(running));
     const child = spawn(process.execPath, [join(import.meta.dirname, 'demo.ts')], {
-      env: { BILLING_DATA_DIR: dataDir },
+      env: bareEnv({ BILLING_DATA_DIR: dataDir }),
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     const [out, err] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'exit')]);

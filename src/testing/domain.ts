@@ -3,7 +3,6 @@ import { openDatabase, type MikroORM } from '../db/orm.ts';
 import { entities } from '../entities.ts';
 import type { PaymentProvider } from '../payments/provider.ts';
 import { createSandboxProvider } from '../payments/providers/sandbox/sandbox-provider.ts';
-import { createStripeProvider } from '../payments/providers/stripe/stripe-provider.ts';
 import { createYookassaProvider } from '../payments/providers/yookassa/yookassa-provider.ts';
 import type { SubscribeContext } from '../subscriptions/subscribe.ts';
 import type { World } from './world.ts';
@@ -18,7 +17,7 @@ export interface Domain {
 /** Opens the domain of a world; its service may be stopped meanwhile. */
 export async function openDomain(world: World): Promise<Domain> {
   const orm = await openDatabase({ url: world.databaseUrl, entities });
-  const provider = providerOf(world);
+  const provider = await providerOf(world);
   const ctx: SubscribeContext = {
     em: orm.em,
     actor: { kind: 'system', id: 'test' },
@@ -35,14 +34,16 @@ export async function openDomain(world: World): Promise<Domain> {
 }
 
 /** The same as the service of the world has. */
-function providerOf({ providerName, provider }: World): PaymentProvider {
+async function providerOf({ providerName, provider }: World): Promise<PaymentProvider> {
   const { url, apiKey, webhookSecret } = provider;
   const [webhookSecrets, returnUrl] = [[webhookSecret], 'https://cinema.example/account'];
   switch (providerName) {
     case 'sandbox':
       return createSandboxProvider({ baseUrl: url, apiKey, webhookSecrets });
-    case 'stripe':
+    case 'stripe': {
+      const { createStripeProvider } = await import('../payments/providers/stripe/stripe-provider.ts');
       return createStripeProvider({ baseUrl: url, apiKey, webhookSecrets, returnUrl, account: 'acct_double' });
+    }
     case 'yookassa':
       return createYookassaProvider({
         baseUrl: `${url}/v3`,

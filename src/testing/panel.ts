@@ -4,9 +4,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import chromium from '@sparticuz/chromium';
 import { chromium as playwright, type Browser, type BrowserContextOptions, type Page } from 'playwright-core';
+import { waitUntil } from './wait-until.ts';
 
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const stepMaxMs = 20_000;
+/** Runs in the page. */
+const showsItself = `!!document.querySelector('h1')?.checkVisibility() && document.querySelector('[aria-busy]') === null`;
 
 export type Operator = 'anna' | 'sofia' | 'viktor';
 
@@ -64,13 +67,13 @@ export async function signIn(
   const button = (name: string | RegExp) => page.getByRole('button', { name, exact: typeof name === 'string' }).first();
   await page.goto(`${httpUrl}/admin/`);
   await page.click(`button[value=${operator}]`);
-  await page.waitForSelector('h1');
+  await page.waitForURL(`${httpUrl}/admin/**`);
+  await untilShown(page);
   return {
     page,
     async open(path) {
       await page.goto(`${httpUrl}/admin${path}`);
-      await page.waitForSelector('h1');
-      await page.waitForSelector('[aria-busy]', { state: 'detached' });
+      await untilShown(page);
     },
     press: (name) => button(name).click(),
     fill: (label, text) => page.getByLabel(label).first().fill(text),
@@ -93,6 +96,12 @@ export async function signIn(
     },
     close: () => context.close(),
   };
+}
+
+/** Playwright's own waiting for a selector looks only twice a second by the time that a page is there. */
+async function untilShown(page: Page): Promise<void> {
+  // On the way to the sign-in and back one document after the other goes.
+  await waitUntil('the page shows itself', () => page.evaluate<boolean>(showsItself).catch(() => false), stepMaxMs);
 }
 
 function note(pathname: string): void {

@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { startGuarded } from '../local/guard.ts';
+import { bareEnv } from './bare-env.ts';
 
 const program = join(import.meta.dirname, '../main.ts');
 const startTimeoutMs = 30_000;
@@ -20,12 +21,11 @@ export interface TestService {
 
 /** The service as a process of its own, as `npm run serve` starts it, with this environment; it ends with this process. */
 export async function startService(env: Record<string, string>): Promise<TestService> {
-  const { PATH = '', NODE_COMPILE_CACHE = '' } = process.env;
   const service = await startGuarded({
     name: 'service',
     command: process.execPath,
     args: [program],
-    env: { PATH, NODE_COMPILE_CACHE, ...env },
+    env: bareEnv({ PATH: process.env['PATH'] ?? '', ...env }),
   });
   const log: string[] = [];
   createInterface(service.stderr!).on('line', (line) => log.push(line));
