@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import test, { type ExecutionContext } from 'ava';
 import { PaymentMethodService } from '@cinema-billing/gen/billing/v1/payment_method_service_pb.ts';
 import { SubscriptionStatus } from '@cinema-billing/gen/billing/v1/subscription_pb.ts';
+import { CancelEffective } from '@cinema-billing/gen/billing/v1/subscription_service_pb.ts';
 import { grpcClient } from '../cli/grpc-client.ts';
 import { waitUntil } from '../testing/wait-until.ts';
 import { startWorld, type World } from '../testing/world.ts';
@@ -14,6 +15,16 @@ test.after.always(() => world?.stop());
 
 const needsConfirmation = '4000000000003220';
 const good = '4242424242424242';
+
+/** A charge that waits to be confirmed is looked up in every hour that the tests after this one let pass. */
+async function leave({ subscriptionId, token }: { subscriptionId: string; token: string }): Promise<void> {
+  const { subscriptions } = world.clients();
+  await subscriptions.cancelSubscription(
+    { requestId: randomUUID(), subscriptionId, effective: CancelEffective.NOW },
+    { token },
+  );
+  subscriptions.close();
+}
 
 /** A viewer whose bank wants every later charge confirmed, a month on. */
 async function askedToConfirm(t: ExecutionContext) {
@@ -62,6 +73,7 @@ test.serial(
       viewer.subscriptionId,
     ]);
     t.deepEqual(row, { cycle: 1, over: null });
+    await leave(viewer);
   },
 );
 
@@ -86,6 +98,7 @@ test.serial(
       kinds.map(({ kind }) => kind),
       ['SUBSCRIBED', 'ACTIVATED', 'PAYMENT_ACTION_REQUIRED', 'PAYMENT_DECLINED'],
     );
+    await leave(viewer);
   },
 );
 
