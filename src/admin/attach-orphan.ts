@@ -59,7 +59,8 @@ export async function attachOrphan(
   const orphan = await askForMoney(ctx, asked);
   const attached = await onceOrRehearsed(ctx, key, validateOnly, (tx) => attach(ctx, tx, asked, orphan));
   if (!validateOnly) {
-    ctx.log.info({ ...asked, pays: attached.pays }, 'orphan attached');
+    const { provider, providerEventId: event, paymentId: payment } = asked;
+    ctx.log.info({ provider, event, payment, pays: attached.pays }, 'orphan attached');
     ctx.wake('relay');
     ctx.wake('renewals');
   }
