@@ -399,6 +399,8 @@ test.serial('however far time is moved at once, a lost dispute is found before t
   // Decided after the end of everything, and not told either: the journal has it all the same.
   await world.paymentSystem.closeDispute(id, 'won');
   await world.advance({ days: 1 });
+  // The look at a dispute that is known has no lease that the clock would wait for.
+  await waitUntil('the daily look is settled', async () => (await factsOf(viewer)).length === 3);
   t.deepEqual(await factsOf(viewer), [`CHARGED ${monthly}`, `DISPUTED ${monthly}`, `REINSTATED ${monthly}`]);
   await booksHold(t);
 });
